@@ -1,0 +1,8 @@
+namespace Dataplane.Pmd;
+
+/// <summary>Every driver of this assembly.</summary>
+public static class Drivers
+{
+    /// <summary>All of them, for <see cref="PortList.Probe"/>.</summary>
+    public static IReadOnlyList<PortDriver> All { get; } = [];
+}
