@@ -4,7 +4,11 @@ namespace Dataplane;
 /// <param name="Eal">The environment.</param>
 /// <param name="Args">The device's name and arguments.</param>
 /// <param name="Id">The port's number.</param>
-public sealed record PortContext(Eal Eal, DevArgs Args, ushort Id);
+public sealed record PortContext(Eal Eal, DevArgs Args, ushort Id)
+{
+    /// <summary>The ports made so far, for drivers whose ports know each other; null for a port made by hand.</summary>
+    public PortList? Ports { get; init; }
+}
 
 /// <summary>A kind of port. Stateless; one per driver, listed in the assembly that holds the drivers.</summary>
 public abstract class PortDriver
@@ -62,7 +66,7 @@ public sealed class PortList : IDisposable
         PortDriver driver = _drivers.FirstOrDefault(d => args.Name.StartsWith(d.Name, StringComparison.Ordinal))
             ?? throw new ConfigException($"no driver for device '{args.Name}'",
                 fix: "names begin with one of " + string.Join(", ", _drivers.Select(d => d.Name)));
-        Port port = driver.Create(new PortContext(_eal, args, (ushort)_ports.Count));
+        Port port = driver.Create(new PortContext(_eal, args, (ushort)_ports.Count) { Ports = this });
         _ports.Add(port);
         return port;
     }
