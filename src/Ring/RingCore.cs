@@ -1,0 +1,89 @@
+using System.Runtime.CompilerServices;
+
+namespace Dataplane;
+
+/// <summary>
+/// Enqueue and dequeue on a <see cref="RingHeader"/>: no managed object, no allocation, any unmanaged element of the
+/// ring's element size.
+/// </summary>
+internal static unsafe class RingCore
+{
+    /// <summary>Appends elements; copies them. Threads: as <typeparamref name="TSync"/>, which the ring was made with.</summary>
+    /// <returns>How many, from the first: all or 0 with <see cref="RingClaim.Bulk"/>.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static uint Enqueue<TSync, T>(RingHeader* ring, ref T items, uint count, RingClaim claim, out uint free)
+        where TSync : struct, IRingSync where T : unmanaged
+    {
+        count = TSync.Claim(&ring->Producer, &ring->Consumer, ring->Capacity, count, claim, out uint head, out free);
+        if (count != 0)
+        {
+            CopyIn(ring, head, ref items, count);
+            TSync.Publish(&ring->Producer, head, count);
+        }
+        return count;
+    }
+
+    /// <summary>Takes elements off. Threads: as <typeparamref name="TSync"/>, which the ring was made with.</summary>
+    /// <returns>How many are now in <paramref name="items"/>: all or 0 with <see cref="RingClaim.Bulk"/>.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static uint Dequeue<TSync, T>(RingHeader* ring, ref T items, uint count, RingClaim claim,
+        out uint available) where TSync : struct, IRingSync where T : unmanaged
+    {
+        count = TSync.Claim(&ring->Consumer, &ring->Producer, 0, count, claim, out uint head, out available);
+        if (count != 0)
+        {
+            CopyOut(ring, head, ref items, count);
+            TSync.Publish(&ring->Consumer, head, count);
+        }
+        return count;
+    }
+
+    /// <summary>Copies into the slots from <paramref name="head"/> on.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void CopyIn<T>(RingHeader* ring, uint head, ref T items, uint count) where T : unmanaged
+    {
+        uint slot = head & ring->Mask;
+        ref byte slots = ref *RingHeader.Slots(ring);
+        if (slot + count <= ring->Size)
+            RingCopy.Copy(ref At<T>(ref slots, slot), ref Unsafe.As<T, byte>(ref items), Bytes<T>(count));
+        else
+            CopyInWrapped(ring, slot, ref items, count);
+    }
+
+    /// <summary>Copies out of the slots from <paramref name="head"/> on.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void CopyOut<T>(RingHeader* ring, uint head, ref T items, uint count) where T : unmanaged
+    {
+        uint slot = head & ring->Mask;
+        ref byte slots = ref *RingHeader.Slots(ring);
+        if (slot + count <= ring->Size)
+            RingCopy.Copy(ref Unsafe.As<T, byte>(ref items), ref At<T>(ref slots, slot), Bytes<T>(count));
+        else
+            CopyOutWrapped(ring, slot, ref items, count);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void CopyInWrapped<T>(RingHeader* ring, uint slot, ref T items, uint count) where T : unmanaged
+    {
+        uint first = ring->Size - slot;
+        ref byte slots = ref *RingHeader.Slots(ring);
+        ref byte from = ref Unsafe.As<T, byte>(ref items);
+        RingCopy.Copy(ref At<T>(ref slots, slot), ref from, Bytes<T>(first));
+        RingCopy.Copy(ref slots, ref At<T>(ref from, first), Bytes<T>(count - first));
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void CopyOutWrapped<T>(RingHeader* ring, uint slot, ref T items, uint count) where T : unmanaged
+    {
+        uint first = ring->Size - slot;
+        ref byte slots = ref *RingHeader.Slots(ring);
+        ref byte to = ref Unsafe.As<T, byte>(ref items);
+        RingCopy.Copy(ref to, ref At<T>(ref slots, slot), Bytes<T>(first));
+        RingCopy.Copy(ref At<T>(ref to, first), ref slots, Bytes<T>(count - first));
+    }
+
+    private static ref byte At<T>(ref byte first, uint index) where T : unmanaged =>
+        ref Unsafe.Add(ref first, (nuint)index * (nuint)sizeof(T));
+
+    private static nuint Bytes<T>(uint count) where T : unmanaged => (nuint)count * (nuint)sizeof(T);
+}
