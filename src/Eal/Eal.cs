@@ -1,12 +1,38 @@
+using System.Runtime.InteropServices;
+
 namespace Dataplane;
 
 /// <summary>The environment: everything a process takes from the system to move packets, and gives back on dispose.</summary>
-public sealed class Eal : IDisposable
+/// <remarks>
+/// Its own methods are for the control path and safe from any thread. Several may live side by side, and one may be
+/// made after another; objects of one must not be used on lcores of another.
+/// </remarks>
+public sealed partial class Eal : IDisposable
 {
+    private static readonly TimeSpan s_stopTimeout = TimeSpan.FromSeconds(10);
+
+    private readonly List<PosixSignalRegistration> _signals = [];
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _lifeLock = new();
+    private bool _disposed;
+
+    // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
     private Eal(EalOptions options)
     {
         Options = options;
-        Memory = new Memory();
+        StopToken = _stop.Token;
+        try
+        {
+            Topology = CpuTopology.Read();
+            HandleSignals();
+            Memory = new Memory();
+            StartLcores();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>What it was started with.</summary>
@@ -15,9 +41,54 @@ public sealed class Eal : IDisposable
     /// <summary>Memory for rings, pools and devices.</summary>
     public Memory Memory { get; }
 
-    /// <summary>Starts an environment. Take it down with <see cref="Dispose"/>; another can be made after that.</summary>
+    /// <summary>The machine's CPUs when it was started.</summary>
+    public CpuTopology Topology { get; }
+
+    /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
+    public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
+
+    /// <summary>
+    /// Starts an environment. Take it down with <see cref="Dispose"/>; another can be made after that. The calling thread
+    /// is not pinned: lcores are threads of their own.
+    /// </summary>
+    /// <exception cref="DataplaneException">Something cannot be had; all that was taken is given back.</exception>
     public static Eal Initialize(EalOptions options) => new(options);
 
-    /// <inheritdoc/>
-    public void Dispose() => Memory.Dispose();
+    /// <summary>
+    /// Asks all workers to stop, waits for them, ends the lcores and gives everything back. Does nothing the second time.
+    /// </summary>
+    /// <exception cref="DataplaneException">
+    /// Called on an lcore; or a worker did not return within 10 s: then nothing it may still use is freed, and Dispose can
+    /// be called again.
+    /// </exception>
+    public void Dispose()
+    {
+        if (Lcore.Current is { } current && _lcores[current.Id] == current)
+            throw new DataplaneException($"the EAL cannot be disposed on its own lcore {current.Id}",
+                "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
+        lock (_lifeLock)
+        {
+            if (_disposed)
+                return;
+            EndLcores();
+            foreach (PosixSignalRegistration signal in _signals)
+                signal.Dispose();
+            Memory?.Dispose();
+            _disposed = true;
+        }
+    }
+
+    // Also creates the runtime's signal thread, which inherits its creator's CPU mask: never let that be an lcore's.
+    private void HandleSignals()
+    {
+        _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOnSignal));
+        _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOnSignal));
+    }
+
+    // The first signal asks; a second one finds the stop already asked for and ends the process as usual.
+    private void StopOnSignal(PosixSignalContext context)
+    {
+        context.Cancel = !StopToken.IsCancellationRequested;
+        RequestStop();
+    }
 }

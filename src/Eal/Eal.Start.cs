@@ -1,0 +1,40 @@
+namespace Dataplane;
+
+public sealed partial class Eal
+{
+    // Pinned by the GC rather than native: a handle that outlives the EAL then stays harmless.
+    private readonly LcoreBlock[] _blocks = GC.AllocateArray<LcoreBlock>(Lcore.Max + 1, pinned: true);
+
+    private void StartLcores()
+    {
+        IReadOnlyList<LcoreAssignment> assignments = Options.Lcores ?? [.. DefaultLcores()];
+        LcorePlan plan = LcorePlan.Make(assignments, Options.MainLcore, Options.ServiceLcores, Topology);
+        foreach ((LcoreAssignment lcore, LcoreRole role) in plan.Lcores)
+        {
+            int node = Topology.GetCpu(lcore.Cpus.First).NumaNode;
+            var made = new Lcore(lcore.Id, lcore.Cpus, node, role, _blocks);
+            made.Thread = new LcoreThread(made);
+            _lcores[lcore.Id] = made;
+            if (role == LcoreRole.Main)
+                MainLcore = made;
+            made.Thread.Start();
+        }
+        foreach (Lcore lcore in Lcores)
+            lcore.Thread!.WaitPinned();
+    }
+
+    private static IEnumerable<LcoreAssignment> DefaultLcores() =>
+        Affinity.Get().Where(cpu => cpu < Lcore.Max).Select(cpu => new LcoreAssignment(cpu, CpuSet.Of(cpu)));
+
+    private void EndLcores()
+    {
+        RequestStop();
+        foreach (Lcore lcore in Lcores)
+            if (lcore.Thread is { } thread && !thread.WaitIdle(s_stopTimeout))
+                throw new DataplaneException($"the worker on lcore {lcore.Id} does not stop",
+                    $"it did not return within {s_stopTimeout.TotalSeconds} s of being asked to",
+                    "test lcore.StopRequested in its loop; then call Dispose again", errno: Errno.EBUSY);
+        foreach (Lcore lcore in Lcores)
+            lcore.Thread?.Exit();
+    }
+}
