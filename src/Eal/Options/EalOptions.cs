@@ -53,7 +53,7 @@ public sealed partial record EalOptions
     /// <summary>What our files and threads are named by, so that two processes do not meet (<c>--file-prefix</c>).</summary>
     public string FilePrefix { get; init; } = "dataplane";
 
-    /// <summary>Memory channels of the machine, 1 to 32 (<c>-n</c>): pools spread objects over them. Null: unknown.</summary>
+    /// <summary>Memory channels of the machine, 1 to 16 (<c>-n</c>): pools spread objects over them. Null: unknown.</summary>
     public int? MemoryChannels { get; init; }
 
     /// <summary>Memory ranks of the machine, 1 to 16 (<c>-r</c>): pools spread objects over them. Null: unknown.</summary>
