@@ -19,6 +19,7 @@ public sealed partial class Eal : IDisposable
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
     private Eal(EalOptions options)
     {
+        TscRate.Begin();
         Options = options;
         StopToken = _stop.Token;
         try
@@ -27,6 +28,7 @@ public sealed partial class Eal : IDisposable
             HandleSignals();
             Memory = new Memory();
             StartLcores();
+            _ = Tsc.Hz;
         }
         catch
         {
