@@ -1,26 +1,22 @@
-using Dataplane.Net;
-
 namespace Dataplane;
 
 /// <summary>
 /// An Ethernet port: configure, set up queues, start, stop, close, in that order, enforced here and not in drivers.
-/// Control path, one thread at a time.
+/// Control path, one thread at a time; queues are for the data path.
 /// </summary>
-public abstract unsafe class Port : IDisposable
+public abstract unsafe partial class Port : IDisposable
 {
-    private RxQueue[] _rxQueues = [];
-    private TxQueue[] _txQueues = [];
-    private readonly QueueStats* _stats;
+    private RxQueue?[] _rxQueues = [];
+    private TxQueue?[] _txQueues = [];
 
     /// <summary>For drivers: takes the port's name, id and environment from the probe.</summary>
-    protected Port(PortContext context)
-    {
-        Context = context;
-        _stats = (QueueStats*)context.Eal.Memory.Zmalloc((nuint)(sizeof(QueueStats) * 2 * MaxQueues));
-    }
+    protected Port(PortContext context) => Context = context;
 
     /// <summary>Most queues of a kind any port may have.</summary>
     public const int MaxQueues = 64;
+
+    /// <summary>Bytes of a frame beyond its payload: Ethernet header and two VLAN tags. The check sequence is not kept.</summary>
+    public const int FrameOverheadBytes = 14 + 2 * 4;
 
     /// <summary>What the driver was given to make the port.</summary>
     protected PortContext Context { get; }
@@ -43,86 +39,148 @@ public abstract unsafe class Port : IDisposable
     /// <summary>The configuration in force.</summary>
     public PortConfig Config { get; private set; } = new() { RxQueues = 0, TxQueues = 0 };
 
-    /// <summary>The MTU in force, bytes.</summary>
-    public int Mtu { get; private set; } = 1500;
+    /// <summary>The receive queues; a place is null until its queue is set up, which a started port's all are.</summary>
+    public IReadOnlyList<RxQueue> RxQueues => _rxQueues!;
 
-    /// <summary>The port's own address.</summary>
-    public virtual MacAddress MacAddress => Info.MacAddress;
-
-    /// <summary>The receive queues.</summary>
-    public IReadOnlyList<RxQueue> RxQueues => _rxQueues;
-
-    /// <summary>The transmit queues.</summary>
-    public IReadOnlyList<TxQueue> TxQueues => _txQueues;
-
-    /// <summary>The link as it is now.</summary>
-    public abstract LinkStatus GetLink();
+    /// <summary>The transmit queues; a place is null until its queue is set up, which a started port's all are.</summary>
+    public IReadOnlyList<TxQueue> TxQueues => _txQueues!;
 
     /// <summary>Sets the number of queues, offloads and MTU. Queues set up before are released.</summary>
-    /// <exception cref="ConfigException">More than the port can do.</exception>
+    /// <exception cref="ConfigException">More than the port can do; nothing is changed.</exception>
+    /// <exception cref="DataplaneException">The port is started or closed, or the device refuses.</exception>
     public void Configure(PortConfig config)
     {
+        if (State is PortState.Started or PortState.Closed)
+            throw WrongState("configure", State == PortState.Started ? "call Stop first" : "attach it anew");
+        PortRules.Check(this, config);
         ReleaseQueues();
+        State = PortState.Attached;
+        AllocateCounters();
         OnConfigure(config);
-        Config = config;
-        if (config.Mtu != 0)
-            Mtu = config.Mtu;
         _rxQueues = new RxQueue[config.RxQueues];
         _txQueues = new TxQueue[config.TxQueues];
+        Config = config;
         State = PortState.Configured;
+        if (config.Mtu != 0)
+            SetMtu(config.Mtu);
     }
 
-    /// <summary>Makes a receive queue.</summary>
-    public RxQueue SetupRxQueue(int index, Mempool pool, RxQueueConfig? config = null) =>
-        _rxQueues[index] = CreateRxQueue(index, pool, config ?? new RxQueueConfig());
+    /// <summary>Makes a receive queue; one set up before in its place is released.</summary>
+    /// <param name="index">0 to the configured number of receive queues - 1.</param>
+    /// <param name="pool">A mbuf pool; the caller keeps it and disposes it after the port.</param>
+    /// <param name="config">Descriptors and offloads, or null for the driver's default.</param>
+    /// <exception cref="ConfigException">A value the port cannot do.</exception>
+    /// <exception cref="DataplaneException">The port is not configured, or started.</exception>
+    public RxQueue SetupRxQueue(int index, Mempool pool, RxQueueConfig? config = null)
+    {
+        RequireSetup($"set up receive queue {index} of", index, _rxQueues.Length);
+        RxQueueConfig filled = PortRules.Fill(this, config ?? new RxQueueConfig());
+        PortRules.CheckPool(this, pool, filled.Offloads, Mtu);
+        Release(ref _rxQueues[index]);
+        RxQueue queue = CreateRxQueue(index, pool, filled);
+        queue.Config = filled;
+        return _rxQueues[index] = queue;
+    }
 
-    /// <summary>Makes a transmit queue.</summary>
-    public TxQueue SetupTxQueue(int index, TxQueueConfig? config = null) =>
-        _txQueues[index] = CreateTxQueue(index, config ?? new TxQueueConfig());
+    /// <summary>Makes a transmit queue; one set up before in its place is released.</summary>
+    /// <param name="index">0 to the configured number of transmit queues - 1.</param>
+    /// <param name="config">Descriptors and offloads, or null for the driver's default.</param>
+    /// <exception cref="ConfigException">A value the port cannot do.</exception>
+    /// <exception cref="DataplaneException">The port is not configured, or started.</exception>
+    public TxQueue SetupTxQueue(int index, TxQueueConfig? config = null)
+    {
+        RequireSetup($"set up transmit queue {index} of", index, _txQueues.Length);
+        TxQueueConfig filled = PortRules.Fill(this, config ?? new TxQueueConfig());
+        Release(ref _txQueues[index]);
+        TxQueue queue = CreateTxQueue(index, filled);
+        queue.Config = filled;
+        return _txQueues[index] = queue;
+    }
+
+    /// <summary>Configures the port, sets up every queue and starts it, for those who need nothing else.</summary>
+    /// <param name="config">Queues, offloads, MTU.</param>
+    /// <param name="pool">Where all receive queues take their mbufs from.</param>
+    /// <param name="descriptors">Slots of every queue, 0 for the driver's default.</param>
+    public void Start(PortConfig config, Mempool pool, int descriptors = 0)
+    {
+        Configure(config);
+        for (int i = 0; i < config.RxQueues; i++)
+            SetupRxQueue(i, pool, new RxQueueConfig(descriptors));
+        for (int i = 0; i < config.TxQueues; i++)
+            SetupTxQueue(i, new TxQueueConfig(descriptors));
+        Start();
+    }
 
     /// <summary>Lets packets flow.</summary>
+    /// <exception cref="DataplaneException">The port is not configured, a queue is not set up, or it is started.</exception>
     public void Start()
     {
+        if (State is not (PortState.Configured or PortState.Stopped))
+            throw WrongState("start", State switch
+            {
+                PortState.Attached => "call Configure, then SetupRxQueue and SetupTxQueue for every queue",
+                PortState.Started => "it is started already; call Stop first to start it anew",
+                _ => "attach it anew",
+            });
+        RequireAllSetUp("receive", "SetupRxQueue({0}, pool)", _rxQueues);
+        RequireAllSetUp("transmit", "SetupTxQueue({0})", _txQueues);
         OnStart();
         State = PortState.Started;
+        foreach (RxQueue queue in RxQueues)
+            queue.SetRunning(!queue.Config.DeferredStart);
+        foreach (TxQueue queue in TxQueues)
+            queue.SetRunning(!queue.Config.DeferredStart);
+        OnStarted();
     }
 
-    /// <summary>Stops the flow and frees every packet still in the queues. No thread may poll any more.</summary>
+    /// <summary>
+    /// Stops the flow and frees every packet still in the queues. No thread may poll any more. Does nothing when the
+    /// port is not started.
+    /// </summary>
     public void Stop()
     {
-        OnStop();
-        foreach (RxQueue queue in _rxQueues)
-            queue.Drain();
-        foreach (TxQueue queue in _txQueues)
-            queue.Drain();
+        if (State != PortState.Started)
+            return;
+        foreach (RxQueue queue in RxQueues)
+            queue.SetRunning(false);
+        foreach (TxQueue queue in TxQueues)
+            queue.SetRunning(false);
         State = PortState.Stopped;
+        OnStop();
+        foreach (RxQueue queue in RxQueues)
+            queue.Drain();
+        foreach (TxQueue queue in TxQueues)
+            queue.Drain();
     }
 
-    /// <summary>Stops the port if need be and gives back all it took.</summary>
+    /// <summary>Closes the port: stops it if need be and gives back all it took. Any number of times.</summary>
     public void Dispose()
     {
         if (State == PortState.Closed)
             return;
-        if (State == PortState.Started)
-            Stop();
+        Stop();
         ReleaseQueues();
-        OnClose();
-        Eal.Memory.Free(_stats);
         State = PortState.Closed;
+        OnClose();
+        FreeCounters();
+        Raise(PortEvent.Closed);
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Refuse or apply a configuration.</summary>
+    /// <summary>Refuse or apply a configuration, checked already against <see cref="Info"/>.</summary>
     protected virtual void OnConfigure(PortConfig config) { }
 
-    /// <summary>Make a receive queue; <paramref name="config"/> has its descriptor count filled in.</summary>
+    /// <summary>Make a receive queue; <paramref name="config"/> has its descriptors filled in and the port's offloads added.</summary>
     protected abstract RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config);
 
-    /// <summary>Make a transmit queue; <paramref name="config"/> has its descriptor count filled in.</summary>
+    /// <summary>Make a transmit queue; <paramref name="config"/> has its descriptors filled in and the port's offloads added.</summary>
     protected abstract TxQueue CreateTxQueue(int index, TxQueueConfig config);
 
-    /// <summary>Start the device.</summary>
+    /// <summary>Start the device. Apply addresses, promiscuous mode and MTU, which may have been set before.</summary>
     protected virtual void OnStart() { }
+
+    /// <summary>The port is started: the place to tell of a link that is up.</summary>
+    protected virtual void OnStarted() { }
 
     /// <summary>Stop the device; queues are drained after this.</summary>
     protected virtual void OnStop() { }
@@ -130,15 +188,58 @@ public abstract unsafe class Port : IDisposable
     /// <summary>Give back what the constructor took.</summary>
     protected virtual void OnClose() { }
 
-    internal QueueStats* AllocateRxStats(int index) => _stats + index;
+    internal void Require(PortState state, string action)
+    {
+        if (State != state)
+            throw WrongState(action, $"call {(state == PortState.Started ? "Start" : "Configure")} first");
+    }
 
-    internal QueueStats* AllocateTxStats(int index) => _stats + MaxQueues + index;
+    private DataplaneException WrongState(string action, string fix) =>
+        new($"cannot {action} port {Name}", why: $"it is {State}", fix: fix);
+
+    private void RequireSetup(string action, int index, int count)
+    {
+        if (State is not (PortState.Configured or PortState.Stopped))
+            throw WrongState(action, State switch
+            {
+                PortState.Attached => "call Configure first",
+                PortState.Started => "call Stop first",
+                _ => "attach it anew",
+            });
+        if ((uint)index >= (uint)count)
+            throw new ConfigException($"cannot {action} port {Name}", why: $"it is configured with {count} of them",
+                fix: "give Configure the number of queues wanted; they count from 0");
+    }
+
+    private void RequireAllSetUp(string kind, string call, object?[] queues)
+    {
+        int missing = Array.IndexOf(queues, null);
+        if (missing >= 0)
+            throw WrongState("start", $"{kind} queue {missing} is not set up: call {string.Format(null, call, missing)}");
+    }
 
     private void ReleaseQueues()
     {
-        foreach (RxQueue? queue in _rxQueues)
-            queue?.Release();
-        foreach (TxQueue? queue in _txQueues)
-            queue?.Release();
+        for (int i = 0; i < _rxQueues.Length; i++)
+            Release(ref _rxQueues[i]);
+        for (int i = 0; i < _txQueues.Length; i++)
+            Release(ref _txQueues[i]);
+        _rxQueues = [];
+        _txQueues = [];
+    }
+
+    private static void Release(ref RxQueue? queue)
+    {
+        if (queue == null)
+            return;
+        queue.Stats->Missed += queue.ReadMissed(); // the queue's own count ends with it, the port's must not
+        queue.Release();
+        queue = null;
+    }
+
+    private static void Release(ref TxQueue? queue)
+    {
+        queue?.Release();
+        queue = null;
     }
 }

@@ -1,5 +1,3 @@
-using Dataplane.Net;
-
 namespace Dataplane;
 
 /// <summary>How a port is to be set up, given to <see cref="Port.Configure"/>.</summary>
@@ -23,63 +21,21 @@ public sealed record PortConfig
 
 /// <summary>Settings of one receive queue.</summary>
 /// <param name="Descriptors">Slots in the queue, 0 for the driver's default.</param>
-/// <param name="Offloads">More offloads for this queue alone.</param>
-public sealed record RxQueueConfig(int Descriptors = 0, RxOffloads Offloads = RxOffloads.None);
+/// <param name="Offloads">
+/// More offloads for this queue alone, a subset of <see cref="PortInfo.RxQueueOffloads"/>. A driver, and
+/// <see cref="RxQueue.Config"/>, see them with the port's added.
+/// </param>
+/// <param name="DeferredStart">The queue stays stopped when its port starts, until <see cref="RxQueue.Start"/>.</param>
+public sealed record RxQueueConfig(int Descriptors = 0, RxOffloads Offloads = RxOffloads.None, bool DeferredStart = false);
 
 /// <summary>Settings of one transmit queue.</summary>
 /// <param name="Descriptors">Slots in the queue, 0 for the driver's default.</param>
-/// <param name="Offloads">More offloads for this queue alone.</param>
-public sealed record TxQueueConfig(int Descriptors = 0, TxOffloads Offloads = TxOffloads.None);
-
-/// <summary>What a port is and can do. Fixed by its driver when the port is made.</summary>
-public sealed record PortInfo
-{
-    /// <summary>The driver's name, e.g. <c>net_null</c>.</summary>
-    public required string DriverName { get; init; }
-
-    /// <summary>Kernel interface behind the port, or null.</summary>
-    public string? InterfaceName { get; init; }
-
-    /// <summary>Most receive queues.</summary>
-    public int MaxRxQueues { get; init; } = 1;
-
-    /// <summary>Most transmit queues.</summary>
-    public int MaxTxQueues { get; init; } = 1;
-
-    /// <summary>Receive offloads it has.</summary>
-    public RxOffloads RxOffloads { get; init; }
-
-    /// <summary>Transmit offloads it has.</summary>
-    public TxOffloads TxOffloads { get; init; }
-
-    /// <summary>Least MTU in bytes.</summary>
-    public int MinMtu { get; init; } = 68;
-
-    /// <summary>Greatest MTU in bytes.</summary>
-    public int MaxMtu { get; init; } = 9000;
-
-    /// <summary>Fewest descriptors of a queue.</summary>
-    public int MinDescriptors { get; init; } = 32;
-
-    /// <summary>Most descriptors of a queue.</summary>
-    public int MaxDescriptors { get; init; } = 32768;
-
-    /// <summary>Descriptors where a queue's configuration says 0.</summary>
-    public int DefaultDescriptors { get; init; } = 512;
-
-    /// <summary>NUMA node of the device, 0 for a virtual one.</summary>
-    public int NumaNode { get; init; }
-
-    /// <summary>The address it was made with.</summary>
-    public MacAddress MacAddress { get; init; }
-}
-
-/// <summary>State of the link.</summary>
-/// <param name="Up">Carrier.</param>
-/// <param name="SpeedMbps">Megabits per second, 0 when unknown.</param>
-/// <param name="FullDuplex">Both ways at once.</param>
-/// <param name="Autonegotiated">Found by negotiation, not fixed.</param>
-public readonly record struct LinkStatus(bool Up, uint SpeedMbps = 0, bool FullDuplex = true, bool Autonegotiated = false);
+/// <param name="Offloads">
+/// More offloads for this queue alone, a subset of <see cref="PortInfo.TxQueueOffloads"/>. A driver, and
+/// <see cref="TxQueue.Config"/>, see them with the port's added.
+/// </param>
+/// <param name="DeferredStart">The queue stays stopped when its port starts, until <see cref="TxQueue.Start"/>.</param>
+public sealed record TxQueueConfig(int Descriptors = 0, TxOffloads Offloads = TxOffloads.None, bool DeferredStart = false);
 
 /// <summary>Where a port is in its life.</summary>
 public enum PortState
@@ -93,5 +49,30 @@ public enum PortState
     /// <summary>Stopped after a start; may be started or configured again.</summary>
     Stopped,
     /// <summary>Gone.</summary>
+    Closed,
+}
+
+/// <summary>State of the link.</summary>
+/// <param name="Up">Carrier.</param>
+/// <param name="SpeedMbps">Megabits per second, 0 when unknown.</param>
+/// <param name="FullDuplex">Both ways at once.</param>
+/// <param name="Autonegotiated">Found by negotiation, not fixed.</param>
+public readonly record struct LinkStatus(bool Up, uint SpeedMbps = 0, bool FullDuplex = true, bool Autonegotiated = false)
+{
+    /// <inheritdoc/>
+    public override string ToString() => !Up ? "down" : SpeedMbps == 0 ? "up" :
+        $"up, {SpeedMbps} Mbit/s {(FullDuplex ? "full" : "half")} duplex";
+}
+
+/// <summary>What happened to a port, told on the control path by <see cref="Port.Events"/>.</summary>
+public enum PortEvent
+{
+    /// <summary>The link went up or down (RTE_ETH_EVENT_INTR_LSC).</summary>
+    LinkChanged,
+    /// <summary>The device is gone, e.g. unplugged; the port should be closed (RTE_ETH_EVENT_INTR_RMV).</summary>
+    Removed,
+    /// <summary>The device lost its state; stop the port and start it again (RTE_ETH_EVENT_INTR_RESET).</summary>
+    ResetNeeded,
+    /// <summary>The port is closed (RTE_ETH_EVENT_DESTROY).</summary>
     Closed,
 }

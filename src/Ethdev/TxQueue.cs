@@ -5,12 +5,16 @@ namespace Dataplane;
 /// <summary>A transmit queue. One thread at a time sends on it.</summary>
 public abstract unsafe class TxQueue
 {
+    private TxCallback[] _callbacks = [];
+    private bool _running;
+    private bool _slow = true; // stopped, or has callbacks: the one thing a burst asks before it sends
+
     /// <summary>For drivers.</summary>
     protected TxQueue(Port port, int index)
     {
         Port = port;
         Index = index;
-        Stats = port.AllocateTxStats(index);
+        Stats = port.TxCounters(index);
     }
 
     /// <summary>The port it belongs to.</summary>
@@ -19,32 +23,111 @@ public abstract unsafe class TxQueue
     /// <summary>0 to the port's number of transmit queues - 1.</summary>
     public int Index { get; }
 
-    /// <summary>Its counters, in native memory.</summary>
+    /// <summary>Its settings as they are in force: descriptors filled in, the port's offloads added.</summary>
+    public TxQueueConfig Config { get; internal set; } = new();
+
+    /// <summary>How the driver sends, in a few words, e.g. <c>scalar</c> or <c>vector 256</c>.</summary>
+    public virtual string BurstMode => "scalar";
+
+    /// <summary>Packets flow. False before the port's start, after its stop, and while this queue is stopped.</summary>
+    public bool IsRunning => Volatile.Read(ref _running);
+
+    /// <summary>Its counters, in native memory, for the driver to add to on the sending thread.</summary>
     protected internal QueueStats* Stats { get; }
 
     /// <summary>
     /// Hands packets to the queue in order. The queue now owns the first <c>n</c> and frees them when they are sent
     /// (or counts and frees them when they cannot be); the caller keeps the rest.
     /// </summary>
-    /// <returns><c>n</c>, 0 to the span's length; less when the queue is full.</returns>
+    /// <returns><c>n</c>, 0 to the span's length; less when the queue is full, 0 when it is stopped.</returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public int TxBurst(ReadOnlySpan<Mbuf> packets)
+    public int TxBurst(ReadOnlySpan<Mbuf> packets) =>
+        Volatile.Read(ref _slow) ? TxBurstSlow(packets) : TxBurstFast(packets);
+
+    /// <summary>
+    /// Makes packets that ask for offloads fit to be sent (checksum seeds, limits), for those drivers that want it.
+    /// Call before <see cref="TxBurst"/> where offloads are used. The caller keeps all packets. Data path.
+    /// </summary>
+    /// <returns>How many are fit; the one after them is not.</returns>
+    public virtual int TxPrepare(ReadOnlySpan<Mbuf> packets) => packets.Length;
+
+    /// <summary>
+    /// Frees mbufs of packets already sent, up to <paramref name="most"/> (0: all). Queues reclaim while they send; an
+    /// idle sender calls this, so that its pool does not run dry. Sending thread, data path.
+    /// </summary>
+    /// <returns>How many were freed.</returns>
+    public virtual int ReclaimTx(int most = 0) => 0;
+
+    /// <summary>The counters since the last <see cref="Port.ResetStats"/>. Any thread.</summary>
+    public QueueStats GetStats() => Port.ReadTxStats(Index);
+
+    /// <summary>Makes a callback see every burst from now on, after those added before. Control path.</summary>
+    /// <param name="callback">What to call.</param>
+    /// <param name="first">Call it before those added before.</param>
+    public void AddCallback(TxCallback callback, bool first = false) =>
+        SetCallbacks(first ? [callback, .. _callbacks] : [.. _callbacks, callback]);
+
+    /// <summary>
+    /// Takes a callback out. Control path. The sending thread may be in it until its current burst is done.
+    /// </summary>
+    /// <returns>False when it was not there.</returns>
+    public bool RemoveCallback(TxCallback callback)
     {
-        int sent = Transmit(packets);
-        Stats->Packets += (uint)sent;
-        return sent;
+        TxCallback[] left = [.. _callbacks.Where(c => c != callback)];
+        bool found = left.Length != _callbacks.Length;
+        SetCallbacks(left);
+        return found;
     }
+
+    /// <summary>Lets packets flow after <see cref="Stop"/> or a deferred start; the port must be started. Control path.</summary>
+    /// <exception cref="DataplaneException">The port is not started.</exception>
+    public void Start()
+    {
+        Port.Require(PortState.Started, $"start transmit queue {Index} of");
+        SetRunning(true);
+    }
+
+    /// <summary>Makes TxBurst return 0 until <see cref="Start"/>. Control path.</summary>
+    public void Stop() => SetRunning(false);
 
     /// <summary>The driver's transmit. Adds bytes, errors and misses to <see cref="Stats"/>, but not packets.</summary>
     protected abstract int Transmit(ReadOnlySpan<Mbuf> packets);
-
-    /// <summary>Frees mbufs of packets already sent, up to <paramref name="most"/> (0: all).</summary>
-    /// <returns>How many were freed.</returns>
-    public virtual int ReclaimTx(int most = 0) => 0;
 
     /// <summary>Called while the port stops: frees whatever the queue still holds. No thread sends.</summary>
     protected internal virtual void Drain() { }
 
     /// <summary>Called when the queue is set up anew or the port closes: gives everything back.</summary>
     protected internal virtual void Release() { }
+
+    internal void SetRunning(bool running)
+    {
+        Volatile.Write(ref _running, running);
+        Volatile.Write(ref _slow, !running || _callbacks.Length != 0);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int TxBurstFast(ReadOnlySpan<Mbuf> packets)
+    {
+        int sent = Transmit(packets);
+        QueueStats* stats = Stats;
+        stats->Packets += (uint)sent;
+        stats->Calls++;
+        return sent;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private int TxBurstSlow(ReadOnlySpan<Mbuf> packets)
+    {
+        if (!Volatile.Read(ref _running))
+            return 0;
+        foreach (TxCallback callback in Volatile.Read(ref _callbacks))
+            callback.OnOffered(this, packets);
+        return TxBurstFast(packets);
+    }
+
+    private void SetCallbacks(TxCallback[] callbacks)
+    {
+        Volatile.Write(ref _callbacks, callbacks);
+        SetRunning(_running);
+    }
 }

@@ -31,6 +31,8 @@ internal sealed class NullPort : Port
             MaxTxQueues = MaxQueues,
             TxOffloads = TxOffloads.MultiSegments | TxOffloads.FastFree,
             MaxMtu = ushort.MaxValue,
+            SizesItsOwnFrames = true,
+            MaxMacAddresses = 64,
             MacAddress = MacAddress.Local(0x4e_0000u + context.Id),
         };
     }
@@ -49,6 +51,18 @@ internal sealed class NullPort : Port
 
     /// <inheritdoc/>
     public override LinkStatus GetLink() => new(State == PortState.Started, SpeedMbps: 10_000);
+
+    /// <inheritdoc/>
+    protected override void OnSetMacAddress(MacAddress address) { }
+
+    /// <inheritdoc/>
+    protected override void OnAddMacAddress(MacAddress address) { }
+
+    /// <inheritdoc/>
+    protected override void OnSetPromiscuous(bool on) { }
+
+    /// <inheritdoc/>
+    protected override void OnSetAllMulticast(bool on) { }
 
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) =>

@@ -33,6 +33,8 @@ internal sealed class WirePort : Port
             MaxTxQueues = MaxQueues,
             TxOffloads = TxOffloads.MultiSegments,
             MaxMtu = ushort.MaxValue,
+            SizesItsOwnFrames = true,
+            MaxMacAddresses = 64,
             MacAddress = MacAddress.Local(0x5e_0000u + context.Id),
         };
         Plug(context.Ports);
@@ -55,7 +57,7 @@ internal sealed class WirePort : Port
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config)
     {
         // Lanes live as long as the port: a sender at the far end may still hold one when this end is set up anew.
-        var lane = new Lane(Eal.Memory, config.Descriptors == 0 ? Info.DefaultDescriptors : config.Descriptors);
+        var lane = new Lane(Eal.Memory, config.Descriptors);
         _lanes.Add(lane);
         return new WireRxQueue(this, index, pool, lane);
     }

@@ -1,0 +1,185 @@
+using Dataplane.Net;
+
+namespace Dataplane;
+
+/// <summary>Link, MTU, addresses, receive modes, owner and events.</summary>
+public abstract unsafe partial class Port
+{
+    private readonly List<MacAddress> _addresses = [];
+
+    /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and not throw.</summary>
+    public event Action<Port, PortEvent>? Events;
+
+    /// <summary>The MTU in force: payload bytes of the largest frame, headers and tags not counted.</summary>
+    public int Mtu { get; private set; } = 1500;
+
+    /// <summary>The port's own address.</summary>
+    public virtual MacAddress MacAddress => MacAddresses[0];
+
+    /// <summary>All addresses the port receives frames for, its own first.</summary>
+    public IReadOnlyList<MacAddress> MacAddresses
+    {
+        get
+        {
+            if (_addresses.Count == 0)
+                _addresses.Add(Info.MacAddress);
+            return _addresses;
+        }
+    }
+
+    /// <summary>The port receives frames for any address.</summary>
+    public bool Promiscuous { get; private set; }
+
+    /// <summary>The port receives frames for any multicast address.</summary>
+    public bool AllMulticast { get; private set; }
+
+    /// <summary>Who said the port is theirs, or null. A word between parts of an application; nothing else is barred.</summary>
+    public string? Owner { get; private set; }
+
+    /// <summary>The link as it is now.</summary>
+    public abstract LinkStatus GetLink();
+
+    /// <summary>Waits until the link is up.</summary>
+    /// <param name="timeout">How long at most.</param>
+    /// <returns>The link, up or not.</returns>
+    public LinkStatus WaitForLink(TimeSpan timeout)
+    {
+        using var changed = new ManualResetEventSlim();
+        void OnEvent(Port port, PortEvent what) => changed.Set();
+        Events += OnEvent;
+        long start = Environment.TickCount64;
+        LinkStatus link = GetLink();
+        // Not every driver tells of changes, so look every 10 ms as well.
+        while (!link.Up && Environment.TickCount64 - start < timeout.TotalMilliseconds)
+        {
+            changed.Wait(10);
+            link = GetLink();
+        }
+        Events -= OnEvent;
+        return link;
+    }
+
+    /// <summary>Takes the link up or down.</summary>
+    /// <exception cref="DataplaneException">The driver cannot.</exception>
+    public void SetLink(bool up) => OnSetLink(up);
+
+    /// <summary>Sets the MTU.</summary>
+    /// <param name="mtu"><see cref="PortInfo.MinMtu"/> to <see cref="PortInfo.MaxMtu"/> bytes.</param>
+    /// <exception cref="ConfigException">Out of range, or a queue's mbufs are too small and scatter is off.</exception>
+    public void SetMtu(int mtu)
+    {
+        PortRules.CheckMtu(this, mtu);
+        foreach (RxQueue? queue in _rxQueues)
+            if (queue != null)
+                PortRules.CheckPool(this, queue.Pool, queue.Config.Offloads, mtu);
+        OnSetMtu(mtu);
+        Mtu = mtu;
+    }
+
+    /// <summary>Sets the port's own address.</summary>
+    /// <exception cref="ConfigException">Zero or a group address.</exception>
+    /// <exception cref="DataplaneException">The driver cannot.</exception>
+    public void SetMacAddress(MacAddress address)
+    {
+        if (address.IsMulticast || address.Value == 0)
+            throw new ConfigException($"port {Name}: {address} cannot be its own address",
+                why: address.IsMulticast ? "it is a group address" : "it is no address", fix: "give a unicast address");
+        _ = MacAddresses;
+        OnSetMacAddress(address);
+        _addresses.RemoveAt(0);
+        _addresses.Remove(address);
+        _addresses.Insert(0, address);
+    }
+
+    /// <summary>Receives frames for one more address. Does nothing when it is there already.</summary>
+    /// <exception cref="ConfigException">No room: see <see cref="PortInfo.MaxMacAddresses"/>.</exception>
+    /// <exception cref="DataplaneException">The driver cannot.</exception>
+    public void AddMacAddress(MacAddress address)
+    {
+        if (MacAddresses.Contains(address))
+            return;
+        if (_addresses.Count >= Info.MaxMacAddresses)
+            throw new ConfigException($"port {Name}: cannot add address {address}",
+                why: $"it holds {Info.MaxMacAddresses} at most", fix: "remove one, or use promiscuous mode");
+        OnAddMacAddress(address);
+        _addresses.Add(address);
+    }
+
+    /// <summary>Receives no frames for an address any more.</summary>
+    /// <returns>False when it was not there.</returns>
+    /// <exception cref="ConfigException">It is the port's own.</exception>
+    public bool RemoveMacAddress(MacAddress address)
+    {
+        if (MacAddresses[0] == address)
+            throw new ConfigException($"port {Name}: {address} is its own address and stays", fix: "use SetMacAddress");
+        if (!_addresses.Contains(address))
+            return false;
+        OnRemoveMacAddress(address);
+        return _addresses.Remove(address);
+    }
+
+    /// <summary>Receives frames for any address, or not.</summary>
+    /// <exception cref="DataplaneException">The driver cannot.</exception>
+    public void SetPromiscuous(bool on)
+    {
+        if (on == Promiscuous)
+            return;
+        OnSetPromiscuous(on);
+        Promiscuous = on;
+    }
+
+    /// <summary>Receives frames for any multicast address, or not.</summary>
+    /// <exception cref="DataplaneException">The driver cannot.</exception>
+    public void SetAllMulticast(bool on)
+    {
+        if (on == AllMulticast)
+            return;
+        OnSetAllMulticast(on);
+        AllMulticast = on;
+    }
+
+    /// <summary>Says whose the port is.</summary>
+    /// <exception cref="DataplaneException">Somebody else's.</exception>
+    public void SetOwner(string owner)
+    {
+        if (Owner != null && Owner != owner)
+            throw new DataplaneException($"port {Name} cannot be owned by '{owner}'", why: $"'{Owner}' owns it",
+                errno: Errno.EPERM);
+        Owner = owner;
+    }
+
+    /// <summary>Says the port is nobody's any more.</summary>
+    /// <exception cref="DataplaneException">It is somebody else's.</exception>
+    public void UnsetOwner(string owner)
+    {
+        SetOwner(owner);
+        Owner = null;
+    }
+
+    /// <summary>For drivers: tells of an event.</summary>
+    protected void Raise(PortEvent what) => Events?.Invoke(this, what);
+
+    /// <summary>Take the link up or down.</summary>
+    protected virtual void OnSetLink(bool up) => throw Unsupported("take its link up or down");
+
+    /// <summary>Apply an MTU that is in range.</summary>
+    protected virtual void OnSetMtu(int mtu) { }
+
+    /// <summary>Apply the port's own address; a unicast one.</summary>
+    protected virtual void OnSetMacAddress(MacAddress address) => throw Unsupported("change its address");
+
+    /// <summary>Receive frames for one more address.</summary>
+    protected virtual void OnAddMacAddress(MacAddress address) => throw Unsupported("receive for several addresses");
+
+    /// <summary>Receive no frames for an address any more.</summary>
+    protected virtual void OnRemoveMacAddress(MacAddress address) { }
+
+    /// <summary>Apply promiscuous mode.</summary>
+    protected virtual void OnSetPromiscuous(bool on) => throw Unsupported("change its promiscuous mode");
+
+    /// <summary>Apply all-multicast mode.</summary>
+    protected virtual void OnSetAllMulticast(bool on) => throw Unsupported("change its all-multicast mode");
+
+    private DataplaneException Unsupported(string what) =>
+        new($"port {Name} cannot {what}", why: $"driver {Info.DriverName} has no such feature", errno: Errno.EOPNOTSUPP);
+}

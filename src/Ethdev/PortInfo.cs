@@ -1,0 +1,70 @@
+using Dataplane.Net;
+
+namespace Dataplane;
+
+/// <summary>What a port is and can do. Fixed by its driver when the port is made.</summary>
+public sealed record PortInfo
+{
+    /// <summary>The driver's name, e.g. <c>net_null</c>.</summary>
+    public required string DriverName { get; init; }
+
+    /// <summary>Kernel interface behind the port, or null.</summary>
+    public string? InterfaceName { get; init; }
+
+    /// <summary>Most receive queues, 1 to <see cref="Port.MaxQueues"/>.</summary>
+    public int MaxRxQueues { get; init; } = 1;
+
+    /// <summary>Most transmit queues, 1 to <see cref="Port.MaxQueues"/>.</summary>
+    public int MaxTxQueues { get; init; } = 1;
+
+    /// <summary>Receive offloads it has, for all queues or for some.</summary>
+    public RxOffloads RxOffloads { get; init; }
+
+    /// <summary>Transmit offloads it has, for all queues or for some.</summary>
+    public TxOffloads TxOffloads { get; init; }
+
+    /// <summary>Those of <see cref="RxOffloads"/> that may differ from queue to queue.</summary>
+    public RxOffloads RxQueueOffloads { get; init; }
+
+    /// <summary>Those of <see cref="TxOffloads"/> that may differ from queue to queue.</summary>
+    public TxOffloads TxQueueOffloads { get; init; }
+
+    /// <summary>Least MTU in bytes.</summary>
+    public int MinMtu { get; init; } = 68;
+
+    /// <summary>Greatest MTU in bytes.</summary>
+    public int MaxMtu { get; init; } = 9000;
+
+    /// <summary>Least data room, headroom not counted, a receive queue's pool must have; bytes.</summary>
+    public int MinRxBufferBytes { get; init; }
+
+    /// <summary>
+    /// The driver sees to it itself that what it receives fits (it makes frames of its own size, or passes on mbufs
+    /// that were filled elsewhere), so the MTU is not held against the data room of the queues' pools.
+    /// </summary>
+    public bool SizesItsOwnFrames { get; init; }
+
+    /// <summary>Fewest descriptors of a queue.</summary>
+    public int MinDescriptors { get; init; } = 32;
+
+    /// <summary>Most descriptors of a queue.</summary>
+    public int MaxDescriptors { get; init; } = 32768;
+
+    /// <summary>Descriptors where a queue's configuration says 0.</summary>
+    public int DefaultDescriptors { get; init; } = 512;
+
+    /// <summary>The number of descriptors must be a multiple of this.</summary>
+    public int DescriptorMultiple { get; init; } = 1;
+
+    /// <summary>The number of descriptors must be a power of two.</summary>
+    public bool PowerOfTwoDescriptors { get; init; }
+
+    /// <summary>Most unicast and multicast addresses, the port's own among them.</summary>
+    public int MaxMacAddresses { get; init; } = 1;
+
+    /// <summary>NUMA node of the device, 0 for a virtual one.</summary>
+    public int NumaNode { get; init; }
+
+    /// <summary>The address it was made with.</summary>
+    public MacAddress MacAddress { get; init; }
+}
