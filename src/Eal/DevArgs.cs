@@ -23,15 +23,15 @@ public sealed class DevArgs
     /// <summary>Keys and values in the order given; a key may come more than once.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Pairs => _pairs;
 
-    /// <summary>Parses a device's text.</summary>
+    /// <summary>Parses a device's text. Commas inside <c>[...]</c> belong to the value: <c>rss=[0,2]</c>.</summary>
     /// <exception cref="ConfigException">Empty name, or a part that is not <c>key=value</c>.</exception>
     public static DevArgs Parse(string text)
     {
-        string[] parts = text.Split(',');
-        if (parts[0].Length == 0)
+        List<string> parts = Split(text);
+        if (parts[0].Length == 0 || parts[0].Contains('='))
             throw new ConfigException($"device '{text}' has no name", fix: "write NAME[,key=value...], e.g. net_null0,size=64");
-        var args = new DevArgs(text, parts[0].Trim());
-        foreach (string part in parts.AsSpan(1))
+        var args = new DevArgs(text, parts[0]);
+        foreach (string part in parts.Skip(1))
         {
             int equals = part.IndexOf('=', StringComparison.Ordinal);
             if (equals <= 0)
@@ -76,10 +76,30 @@ public sealed class DevArgs
     {
         foreach ((string key, _) in _pairs)
             if (!_used.Contains(key))
-                throw new ConfigException($"device '{Name}' has no argument '{key}'",
-                    fix: _used.Count == 0 ? "it takes none" : "it takes " + string.Join(", ", _used.Order()));
+                throw new ConfigException($"device '{Name}' has no argument '{key}'", Nearest.Advice(key, _used),
+                    _used.Count == 0 ? "it takes none" : "it takes " + string.Join(", ", _used.Order()));
     }
 
     /// <inheritdoc/>
     public override string ToString() => Text;
+
+    private static List<string> Split(string text)
+    {
+        var parts = new List<string>();
+        int start = 0, depth = 0;
+        for (int i = 0; i < text.Length; i++)
+        {
+            depth += text[i] switch { '[' => 1, ']' => -1, _ => 0 };
+            if (depth < 0)
+                break;
+            if (text[i] != ',' || depth > 0)
+                continue;
+            parts.Add(text[start..i].Trim());
+            start = i + 1;
+        }
+        if (depth != 0)
+            throw new ConfigException($"device '{text}': '[' and ']' do not pair");
+        parts.Add(text[start..].Trim());
+        return parts;
+    }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
 
@@ -17,10 +18,12 @@ public sealed partial class Eal : IDisposable
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
-    private Eal(EalOptions options)
+    private Eal(EalOptions options, ILoggerFactory? logOutput)
     {
+        options.Validate();
         TscRate.Begin();
         Options = options;
+        Log = new Log(options, logOutput);
         StopToken = _stop.Token;
         try
         {
@@ -29,6 +32,8 @@ public sealed partial class Eal : IDisposable
             Memory = new Memory();
             StartLcores();
             _ = Tsc.Hz;
+            if (options.Version)
+                LogVersion(Log.CreateLogger("lib.eal"), VersionText, Environment.OSVersion.Version, Environment.Version);
         }
         catch
         {
@@ -39,6 +44,9 @@ public sealed partial class Eal : IDisposable
 
     /// <summary>What it was started with.</summary>
     public EalOptions Options { get; }
+
+    /// <summary>Loggers by type, with the levels of the options. Control path only.</summary>
+    public Log Log { get; }
 
     /// <summary>Memory for rings, pools and devices.</summary>
     public Memory Memory { get; }
@@ -53,8 +61,11 @@ public sealed partial class Eal : IDisposable
     /// Starts an environment. Take it down with <see cref="Dispose"/>; another can be made after that. The calling thread
     /// is not pinned: lcores are threads of their own.
     /// </summary>
+    /// <param name="options">What to take from the system.</param>
+    /// <param name="logOutput">Where log messages go; not disposed. Null: to stderr, one line per message.</param>
+    /// <exception cref="ConfigException">The options contradict each other.</exception>
     /// <exception cref="DataplaneException">Something cannot be had; all that was taken is given back.</exception>
-    public static Eal Initialize(EalOptions options) => new(options);
+    public static Eal Initialize(EalOptions options, ILoggerFactory? logOutput = null) => new(options, logOutput);
 
     /// <summary>
     /// Asks all workers to stop, waits for them, ends the lcores and gives everything back. Does nothing the second time.
@@ -76,6 +87,7 @@ public sealed partial class Eal : IDisposable
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();
             Memory?.Dispose();
+            Log.Dispose();
             _disposed = true;
         }
     }

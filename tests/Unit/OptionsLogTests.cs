@@ -87,6 +87,20 @@ public class OptionsLogTests
         Assert.Equal("host: alive\n", Written);
     }
 
+    [Fact]
+    public void Eal_VersionOption_IsLoggedToTheHostsFactory()
+    {
+        using LoggerFactory factory = new([new StderrLoggerProvider(_output)]);
+        using (Eal eal = Eal.Initialize(EalOptions.Parse(["-v", "--no-huge"], out _), factory))
+            eal.Log.CreateLogger("lib.test").LogInformation("here");
+        Assert.Contains($"lib.eal: Dataplane {Eal.VersionText} on Linux", Written, StringComparison.Ordinal);
+        Assert.Contains("lib.test: here", Written, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Eal_ContradictoryOptions_AreRefused() => Assert.Throws<ConfigException>(
+        () => Eal.Initialize(new EalOptions { MemoryMb = 1, NumaMemoryMb = [1] }));
+
     [Theory]
     [InlineData("emerg", LogSeverity.Emergency)]
     [InlineData("crit", LogSeverity.Critical)]

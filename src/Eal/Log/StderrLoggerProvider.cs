@@ -37,9 +37,9 @@ internal sealed class StderrLoggerProvider(Stream? output = null) : ILoggerProvi
                 lock (output)
                     output.Write(Encoding.UTF8.GetBytes(line.ToString()));
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
-                // stderr is closed or a broken pipe: a message is not worth the process.
+                // stderr is a broken pipe, or the EAL is gone: a message is not worth the process.
             }
         }
     }
