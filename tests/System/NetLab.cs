@@ -1,0 +1,66 @@
+namespace Dataplane.Tests;
+
+/// <summary>Namespaces, veth pairs and bridges of one test; all gone when disposed. Names are unique on the machine.</summary>
+internal sealed class NetLab : IDisposable
+{
+    private static int s_labs;
+
+    private readonly string _tag = $"{Environment.ProcessId % 100_000}x{Interlocked.Increment(ref s_labs)}";
+    private readonly List<string> _spaces = [];
+    private readonly List<string> _links = [];
+
+    /// <summary>A name for an interface that this lab is to delete, at most 15 characters.</summary>
+    internal string NewLink(string prefix)
+    {
+        string name = $"{prefix}{_tag}";
+        _links.Add(name);
+        return name;
+    }
+
+    /// <summary>A veth pair, both ends here, up, without addresses of their own.</summary>
+    internal (string A, string B) AddVeth(string prefix = "v", int queues = 1)
+    {
+        string a = NewLink(prefix + "a"), b = prefix + "b" + _tag;
+        string count = queues.ToString();
+        Host.Run("ip", "link", "add", a, "numtxqueues", count, "numrxqueues", count, "type", "veth", "peer", "name", b,
+            "numtxqueues", count, "numrxqueues", count);
+        foreach (string end in new[] { a, b })
+            SetUp(end);
+        return (a, b);
+    }
+
+    /// <summary>Up and quiet: no IPv6, so nothing speaks on it unasked.</summary>
+    internal static void SetUp(string link)
+    {
+        string ipv6 = $"/proc/sys/net/ipv6/conf/{link}/disable_ipv6";
+        if (File.Exists(ipv6))
+            File.WriteAllText(ipv6, "1");
+        Host.Run("ip", "link", "set", link, "up");
+    }
+
+    /// <summary>A new namespace.</summary>
+    internal string AddNamespace(string prefix)
+    {
+        string name = $"dp-{prefix}-{_tag}";
+        Host.Run("ip", "netns", "add", name);
+        _spaces.Add(name);
+        Host.Run("ip", "-n", name, "link", "set", "lo", "up");
+        return name;
+    }
+
+    /// <summary>Moves an interface into a namespace, gives it an address and sets it up.</summary>
+    internal static void Place(string link, string space, string address)
+    {
+        Host.Run("ip", "link", "set", link, "netns", space);
+        Host.Run("ip", "-n", space, "addr", "add", address, "dev", link);
+        Host.Run("ip", "-n", space, "link", "set", link, "up");
+    }
+
+    public void Dispose()
+    {
+        foreach (string space in _spaces)
+            Host.TryRun("ip", "netns", "del", space);
+        foreach (string link in _links)
+            Host.TryRun("ip", "link", "del", link);
+    }
+}

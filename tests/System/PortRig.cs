@@ -1,0 +1,112 @@
+using Dataplane.Pmd;
+
+namespace Dataplane.Tests;
+
+/// <summary>An environment with a pool and started ports, for one test.</summary>
+internal sealed class PortRig : IDisposable
+{
+    internal PortRig(int mbufs = 4096, int dataRoom = Mbuf.DefaultBufferSize)
+    {
+        Eal = Eal.Initialize(new EalOptions());
+        Pool = Mempool.CreateMbufPool(Eal.Memory, "rig", mbufs, cacheSize: 0, dataRoomBytes: dataRoom);
+        Ports = PortList.Probe(Eal, Drivers.All);
+    }
+
+    internal Eal Eal { get; }
+
+    internal Mempool Pool { get; }
+
+    internal PortList Ports { get; }
+
+    /// <summary>Attaches, configures and starts a port.</summary>
+    internal Port Start(string device, PortConfig? config = null)
+    {
+        Port port = Ports.Attach(device);
+        Start(port, config ?? new PortConfig());
+        return port;
+    }
+
+    internal void Start(Port port, PortConfig config)
+    {
+        port.Configure(config);
+        for (int i = 0; i < config.RxQueues; i++)
+            port.SetupRxQueue(i, Pool);
+        for (int i = 0; i < config.TxQueues; i++)
+            port.SetupTxQueue(i);
+        port.Start();
+    }
+
+    /// <summary>A packet with these bytes; the caller owns it.</summary>
+    internal unsafe Mbuf Packet(ReadOnlySpan<byte> bytes)
+    {
+        Assert.True(Pool.TryAlloc(out Mbuf first));
+        Mbuf last = first;
+        while (true)
+        {
+            int part = Math.Min(bytes.Length, last.Tailroom);
+            bytes[..part].CopyTo(new Span<byte>(last.DataPointer, part));
+            last.Header->DataLen = (ushort)part;
+            first.Header->PktLen += (uint)part;
+            bytes = bytes[part..];
+            if (bytes.IsEmpty)
+                return first;
+            Assert.True(Pool.TryAlloc(out Mbuf next));
+            last.Header->Next = next.Header;
+            first.Header->NbSegs++;
+            last = next;
+        }
+    }
+
+    /// <summary>Sends all, a burst at a time, until <paramref name="seconds"/> are over.</summary>
+    internal static void SendAll(TxQueue queue, ReadOnlySpan<Mbuf> packets, double seconds = 5)
+    {
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        while (!packets.IsEmpty)
+        {
+            packets = packets[queue.TxBurst(packets[..Math.Min(32, packets.Length)])..];
+            Assert.True(clock.Elapsed.TotalSeconds < seconds, $"{packets.Length} packets could not be sent");
+        }
+    }
+
+    /// <summary>Receives until there are <paramref name="count"/> packets or time is over; the bytes of each.</summary>
+    internal static List<byte[]> Collect(IEnumerable<RxQueue> queues, int count, double seconds = 5)
+    {
+        var burst = new Mbuf[32];
+        var packets = new List<byte[]>();
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        while (packets.Count < count && clock.Elapsed.TotalSeconds < seconds)
+            foreach (RxQueue queue in queues)
+            {
+                int received = queue.RxBurst(burst);
+                foreach (Mbuf packet in burst.AsSpan(0, received))
+                {
+                    packets.Add(Bytes(packet));
+                    packet.Free();
+                }
+            }
+        return packets;
+    }
+
+    /// <summary>All bytes of a packet's segments.</summary>
+    internal static byte[] Bytes(Mbuf packet)
+    {
+        var bytes = new byte[packet.PacketLength];
+        int at = 0;
+        for (Mbuf segment = packet; !segment.IsNull; segment = segment.Next)
+        {
+            segment.Data.CopyTo(bytes.AsSpan(at));
+            at += segment.DataLength;
+        }
+        Assert.Equal(bytes.Length, at);
+        return bytes;
+    }
+
+    public void Dispose()
+    {
+        Ports.Dispose();
+        int lost = Pool.InUseCount;
+        Pool.Dispose();
+        Eal.Dispose();
+        Assert.Equal(0, lost);
+    }
+}
