@@ -135,6 +135,13 @@ public static class Checksum
     public static Be16 Update(Be16 checksum, IPv4Address before, IPv4Address after) =>
         Update(checksum, Be32.FromRaw(before.Raw), Be32.FromRaw(after.Raw));
 
+    /// <summary>Checksum after bytes under it changed, which start at an even offset.</summary>
+    /// <param name="checksum">The checksum before.</param>
+    /// <param name="before">The bytes before.</param>
+    /// <param name="after">The bytes now, as many.</param>
+    public static Be16 Update(Be16 checksum, ReadOnlySpan<byte> before, ReadOnlySpan<byte> after) =>
+        Finish(RawSum.Fold((ulong)(ushort)~checksum.Raw + (ushort)~Raw(before) + Raw(after)));
+
     private static Be16 NoUdpZero(byte protocol, ulong sum)
     {
         ushort raw = RawSum.Fold(sum);
