@@ -29,7 +29,7 @@ public sealed partial class Eal : IDisposable
         {
             Topology = CpuTopology.Read();
             HandleSignals();
-            Memory = new Memory();
+            Memory = Memory.Create(options);
             StartLcores();
             _ = Tsc.Hz;
             if (options.Version)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Native;
 
@@ -12,6 +13,10 @@ internal static unsafe partial class Mman
     internal const int MAP_HUGE_SHIFT = 26;
     internal static readonly void* MAP_FAILED = (void*)-1;
 
+    internal const int MADV_HUGEPAGE = 14, MADV_DONTDUMP = 16, MADV_POPULATE_WRITE = 23;
+    internal const uint MFD_CLOEXEC = 1, MFD_HUGETLB = 4;
+    internal const int MFD_HUGE_SHIFT = MAP_HUGE_SHIFT;
+
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int mprotect(void* addr, nuint length, int prot);
 
@@ -20,4 +25,11 @@ internal static unsafe partial class Mman
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int munmap(void* addr, nuint length);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int madvise(void* addr, nuint length, int advice);
+
+    /// <summary>An unnamed file in memory; <paramref name="name"/> only shows in /proc.</summary>
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial SafeFileHandle memfd_create(string name, uint flags);
 }
