@@ -1,5 +1,3 @@
-using Dataplane.Native;
-
 namespace Dataplane;
 
 /// <summary>The thread behind an lcore: pins itself, then sleeps until something is launched.</summary>
@@ -30,9 +28,6 @@ internal sealed class LcoreThread
                 return _job == null ? LcoreState.Wait : LcoreState.Running;
         }
     }
-
-    /// <summary>The kernel's id of it, valid after <see cref="WaitPinned"/>.</summary>
-    internal int Tid { get; private set; }
 
     internal void Start() => _thread.Start();
 
@@ -109,7 +104,6 @@ internal sealed class LcoreThread
     {
         try
         {
-            Tid = Unistd.gettid();
             Affinity.SetCurrent(_lcore.Cpus);
         }
         catch (DataplaneException e)

@@ -1,0 +1,64 @@
+using Xunit.Sdk;
+
+namespace Dataplane.Tests;
+
+public sealed class NullDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_null0"];
+    protected override IReadOnlyList<string> BadDevices =>
+        ["net_null0,size=13", "net_null1,size=x", "net_null2,copy=2", "net_null3,sise=64", "net_null4,nothing"];
+    protected override bool MakesItsOwn => true;
+}
+
+public sealed class NullCopyDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_null0,copy=1,size=1000"];
+    protected override IReadOnlyList<string> BadDevices => ["net_null0,no-rx=yes"];
+    protected override bool MakesItsOwn => true;
+}
+
+public sealed class WireDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_wire0", "net_wire1"];
+    protected override IReadOnlyList<string> BadDevices => ["net_wire0,cabel=x"];
+}
+
+public sealed class FakeDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_fake0"];
+    protected override IReadOnlyList<string> BadDevices => ["net_fake0,x=1"];
+    protected override IReadOnlyList<PortDriver> AllDrivers => [new FakeDriver()];
+}
+
+/// <summary>The suite itself: each defect planted in a driver must fail the test that is there for it.</summary>
+public sealed class DriverContractDetectsTests
+{
+    [Theory]
+    [InlineData(Defect.Leak, nameof(DriverContract.Traffic_AnyMix_EveryMbufComesBack))]
+    [InlineData(Defect.KeepsRefused, nameof(DriverContract.Transmit_NobodyReceives_CallerKeepsWhatIsNotTaken))]
+    [InlineData(Defect.ForgetsOnStop, nameof(DriverContract.StartStop_HundredTimes_NothingStays))]
+    [InlineData(Defect.CountsRefusedBytes, nameof(DriverContract.Counters_Traffic_EqualWhatMoved))]
+    [InlineData(Defect.CountsNoRxBytes, nameof(DriverContract.Counters_Traffic_EqualWhatMoved))]
+    [InlineData(Defect.Reorders, nameof(DriverContract.Data_Sent_ArrivesUnchangedAndInOrder))]
+    [InlineData(Defect.Corrupts, nameof(DriverContract.Data_Sent_ArrivesUnchangedAndInOrder))]
+    [InlineData(Defect.WrongPort, nameof(DriverContract.Data_Sent_ArrivesUnchangedAndInOrder))]
+    [InlineData(Defect.LeavesTxFlags, nameof(DriverContract.Data_Sent_ArrivesUnchangedAndInOrder))]
+    [InlineData(Defect.CutsSegments, nameof(DriverContract.Data_SeveralSegments_ArrivesWholeOrIsCounted))]
+    [InlineData(Defect.Allocates, nameof(DriverContract.Traffic_ManyPackets_AllocatesNothing))]
+    [InlineData(Defect.NoLink, nameof(DriverContract.Link_StartedAndStopped_FollowsThePort))]
+    [InlineData(Defect.TakesAnyArgument, nameof(DriverContract.Arguments_Wrong_AreRefusedWithTheDevicesName))]
+    public void Suite_DriverWithDefect_FailsTheTestForIt(Defect defect, string test)
+    {
+        var suite = new Faulty(defect);
+        Action run = typeof(DriverContract).GetMethod(test)!.CreateDelegate<Action>(suite);
+        Assert.IsType<IAssertionException>(Record.Exception(run), exactMatch: false);
+    }
+
+    private sealed class Faulty(Defect defect) : DriverContract
+    {
+        protected override IReadOnlyList<string> Devices => ["net_fake0"];
+        protected override IReadOnlyList<string> BadDevices => ["net_fake0,x=1"];
+        protected override IReadOnlyList<PortDriver> AllDrivers => [new FakeDriver(defect)];
+        protected override int ManyPackets => 10_000;
+    }
+}
