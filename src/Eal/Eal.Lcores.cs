@@ -10,7 +10,7 @@ public sealed partial class Eal
     /// <summary>The lcores things can be launched on, but for the main one, by ascending id.</summary>
     public IEnumerable<Lcore> Workers => Lcores.Where(lcore => lcore.Role == LcoreRole.Worker);
 
-    /// <summary>The main lcore: a thread of its own too, not the one that called <see cref="Initialize"/>.</summary>
+    /// <summary>The main lcore: a thread of its own too, not the one that initialized.</summary>
     public Lcore MainLcore { get; private set; } = null!;
 
     /// <summary>Cancelled by the first <see cref="RequestStop()"/>, SIGINT or SIGTERM; for the application's control threads.</summary>

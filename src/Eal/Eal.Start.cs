@@ -7,8 +7,9 @@ public sealed partial class Eal
 
     private void StartLcores()
     {
-        IReadOnlyList<LcoreAssignment> assignments = Options.Lcores ?? [.. DefaultLcores()];
+        IReadOnlyList<LcoreAssignment> assignments = Options.Lcores ?? [.. DefaultLcores(_processCpus)];
         LcorePlan plan = LcorePlan.Make(assignments, Options.MainLcore, Options.ServiceLcores, Topology);
+        LcoreCpus = plan.Lcores.Aggregate(CpuSet.Empty, (all, lcore) => all.Union(lcore.Lcore.Cpus));
         foreach ((LcoreAssignment lcore, LcoreRole role) in plan.Lcores)
         {
             int node = Topology.GetCpu(lcore.Cpus.First).NumaNode;
@@ -21,10 +22,11 @@ public sealed partial class Eal
         }
         foreach (Lcore lcore in Lcores)
             lcore.Thread!.WaitPinned();
+        ReportOverlap();
     }
 
-    private static IEnumerable<LcoreAssignment> DefaultLcores() =>
-        Affinity.Get().Where(cpu => cpu < Lcore.Max).Select(cpu => new LcoreAssignment(cpu, CpuSet.Of(cpu)));
+    private static IEnumerable<LcoreAssignment> DefaultLcores(CpuSet cpus) =>
+        cpus.Where(cpu => cpu < Lcore.Max).Select(cpu => new LcoreAssignment(cpu, CpuSet.Of(cpu)));
 
     private void EndLcores()
     {

@@ -15,6 +15,7 @@ public sealed partial class Eal : IDisposable
     private readonly List<PosixSignalRegistration> _signals = [];
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lifeLock = new();
+    private readonly ILogger _logger;
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
@@ -24,6 +25,7 @@ public sealed partial class Eal : IDisposable
         TscRate.Begin();
         Options = options;
         Log = new Log(options, logOutput);
+        _logger = Log.CreateLogger("lib.eal");
         StopToken = _stop.Token;
         try
         {
@@ -33,7 +35,7 @@ public sealed partial class Eal : IDisposable
             StartLcores();
             _ = Tsc.Hz;
             if (options.Version)
-                LogVersion(Log.CreateLogger("lib.eal"), VersionText, Environment.OSVersion.Version, Environment.Version);
+                LogVersion(_logger, VersionText, Environment.OSVersion.Version, Environment.Version);
         }
         catch
         {
@@ -67,6 +69,14 @@ public sealed partial class Eal : IDisposable
     /// <exception cref="DataplaneException">Something cannot be had; all that was taken is given back.</exception>
     public static Eal Initialize(EalOptions options, ILoggerFactory? logOutput = null) => new(options, logOutput);
 
+    /// <summary>Starts an environment with the options of a command line.</summary>
+    /// <param name="args">The arguments of <c>Main</c>.</param>
+    /// <param name="applicationArgs">Those after the first <c>--</c>; empty without one.</param>
+    /// <exception cref="ConfigException">An option is unknown, malformed or contradicts another.</exception>
+    /// <exception cref="DataplaneException">Something cannot be had; all that was taken is given back.</exception>
+    public static Eal Initialize(string[] args, out string[] applicationArgs) =>
+        Initialize(EalOptions.Parse(args, out applicationArgs));
+
     /// <summary>
     /// Asks all workers to stop, waits for them, ends the lcores and gives everything back. Does nothing the second time.
     /// </summary>
@@ -76,7 +86,7 @@ public sealed partial class Eal : IDisposable
     /// </exception>
     public void Dispose()
     {
-        if (Lcore.Current is { } current && _lcores[current.Id] == current)
+        if (Lcore.Current is { Thread: not null } current && _lcores[current.Id] == current)
             throw new DataplaneException($"the EAL cannot be disposed on its own lcore {current.Id}",
                 "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
         lock (_lifeLock)

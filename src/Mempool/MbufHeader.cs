@@ -9,6 +9,13 @@ namespace Dataplane;
 [StructLayout(LayoutKind.Explicit, Size = 128)]
 public unsafe struct MbufHeader
 {
+    /// <summary>The <see cref="Port"/> of a packet that came in by none.</summary>
+    public const ushort NoPort = ushort.MaxValue;
+
+    /// <summary>Offset of the 36 bytes that dynamic fields are registered in.</summary>
+    internal const int DynFieldOffset = 92;
+    internal const int DynFieldBytes = 36;
+
     /// <summary>First byte of the segment's buffer; headroom starts here.</summary>
     [FieldOffset(0)] public byte* BufAddr;
 
@@ -31,7 +38,7 @@ public unsafe struct MbufHeader
     [FieldOffset(22)] public ushort Port;
 
     /// <summary>Offload flags, both ways.</summary>
-    [FieldOffset(24)] public ulong OlFlags;
+    [FieldOffset(24)] public MbufFlags OlFlags;
 
     /// <summary>What the packet is, layer by layer: L2, L3, L4, tunnel and inner types.</summary>
     [FieldOffset(32)] public uint PacketType;

@@ -1,127 +1,116 @@
+using System.Runtime.InteropServices;
+
 namespace Dataplane;
 
-/// <summary>A pool of equal objects in native memory. Get and put from any thread; create and dispose on the control path.</summary>
-public sealed unsafe class Mempool : IDisposable
+/// <summary>
+/// A pool of equal objects in native memory, with a cache per lcore. Get and put from any thread; create, inspect and
+/// dispose on the control path.
+/// </summary>
+/// <remarks>
+/// A handle on the pool itself, which lies in the memzone <c>MP_name</c>. Threads that are no lcore use the backend
+/// directly, unless they bring a <see cref="MempoolCache"/>.
+/// </remarks>
+public sealed unsafe partial class Mempool : IDisposable
 {
-    private readonly Memory _memory;
-    private readonly Memzone _zone;
-    private readonly MempoolHeader* _header;
+    /// <summary>Largest cache, objects per lcore.</summary>
+    public const int MaxCacheSize = 512;
 
-    private Mempool(Memory memory, Memzone zone, string name, int count, int numaNode)
+    /// <summary>A cache size chosen from the pool's: 256, or an eighth of a smaller pool.</summary>
+    public const int AutoCache = -1;
+
+    private readonly Memory _memory;
+    private readonly MempoolHeader* _header;
+    private bool _disposed;
+
+    private Mempool(Memory memory, MempoolHeader* header)
     {
         _memory = memory;
-        _zone = zone;
-        _header = (MempoolHeader*)zone.Address;
-        Name = name;
-        Count = count;
-        NumaNode = numaNode;
+        _header = header;
+        Name = MempoolHeader.NameOf(header);
     }
 
     /// <summary>Its name, unique in its EAL.</summary>
     public string Name { get; }
 
     /// <summary>Objects it was made with.</summary>
-    public int Count { get; }
+    public int Count => (int)_header->Count;
+
+    /// <summary>Bytes of each object.</summary>
+    public int ElementBytes => (int)_header->ElementBytes;
+
+    /// <summary>Bytes from one object to the next: never a power of two unless asked for.</summary>
+    public int StrideBytes => (int)_header->StrideBytes;
+
+    /// <summary>Objects each lcore may keep in its cache, 0 to <see cref="MaxCacheSize"/>.</summary>
+    public int CacheSize => (int)_header->CacheSize;
+
+    /// <summary>What is behind the caches.</summary>
+    public MempoolKind Kind => _header->Kind;
+
+    /// <summary>How it was made.</summary>
+    public MempoolFlags Flags => _header->Flags;
 
     /// <summary>The node its memory is on.</summary>
-    public int NumaNode { get; }
+    public int NumaNode => _header->NumaNode;
 
-    /// <summary>The native header that mbufs point at.</summary>
+    /// <summary>The native header that objects point at.</summary>
     internal MempoolHeader* Header => _header;
 
-    /// <summary>Bytes of buffer in each mbuf, headroom included; 0 when this is no mbuf pool.</summary>
-    public int DataRoomBytes => _header->DataRoomBytes;
-
-    /// <summary>Objects in the pool and its caches now; exact only while nobody gets or puts.</summary>
-    public int AvailableCount => _header->Available;
-
-    /// <summary>Objects out of the pool now; exact only while nobody gets or puts.</summary>
-    public int InUseCount => Count - AvailableCount;
-
-    /// <summary>Makes a pool of mbufs.</summary>
-    /// <param name="memory">Where to take memory from.</param>
-    /// <param name="name">1 to 25 characters, unique.</param>
-    /// <param name="count">Mbufs, at least 1.</param>
-    /// <param name="cacheSize">Mbufs kept per lcore, 0 to 512.</param>
-    /// <param name="privateBytes">Application bytes in each mbuf, a multiple of 8.</param>
-    /// <param name="dataRoomBytes">Buffer bytes in each mbuf, headroom included, up to 65,535.</param>
-    /// <param name="numaNode">A node id or <see cref="Memory.AnyNode"/>.</param>
-    /// <exception cref="DataplaneException">The name is taken, or there is too little memory.</exception>
-    public static Mempool CreateMbufPool(Memory memory, string name, int count, int cacheSize = 256,
-        int privateBytes = 0, int dataRoomBytes = Mbuf.DefaultBufferSize, int numaNode = Memory.AnyNode)
+    /// <summary>Takes one object. The caller owns it. Data path.</summary>
+    /// <returns>False when the pool is empty; counted in <see cref="MempoolStats.FailedGets"/>.</returns>
+    public bool TryGet(out nint item)
     {
-        nuint stride = ((nuint)(sizeof(MbufHeader) + privateBytes + dataRoomBytes) + 63) & ~(nuint)63;
-        if (((stride / 64) & 1) == 0)
-            stride += 64;
-        nuint slots = (nuint)sizeof(MempoolHeader);
-        nuint objects = (slots + (nuint)count * 8 + 63) & ~(nuint)63;
-        Memzone zone = memory.ReserveMemzone("MP_" + name, objects + stride * (nuint)count, numaNode);
-        var header = (MempoolHeader*)zone.Address;
-        header->DataRoomBytes = dataRoomBytes;
-        header->Slots = (MbufHeader**)((byte*)zone.Address + slots);
-        for (int i = 0; i < count; i++)
-        {
-            var mbuf = (MbufHeader*)((byte*)zone.Address + objects + stride * (nuint)i);
-            mbuf->BufAddr = (byte*)(mbuf + 1) + privateBytes;
-            mbuf->BufIova = memory.ToIova(mbuf->BufAddr).Value;
-            mbuf->BufLen = (ushort)dataRoomBytes;
-            mbuf->PrivSize = (ushort)privateBytes;
-            mbuf->Pool = header;
-            mbuf->NbSegs = 1;
-            mbuf->RefCnt = 1;
-            MempoolHeader.Put(mbuf);
-        }
-        return new Mempool(memory, zone, name, count, zone.NumaNode);
+        item = 0;
+        return MempoolCore.TryGet(_header, MempoolHeader.CurrentCache(_header), ref item, 1);
     }
 
-    /// <summary>Takes one mbuf, reset: empty, default headroom, one segment. The caller owns it.</summary>
-    /// <returns>False when the pool is empty.</returns>
-    public bool TryAlloc(out Mbuf mbuf)
+    /// <summary>Takes as many objects as the span holds, or none (bulk). The caller owns them. Data path.</summary>
+    /// <returns>False when the pool has too few; the span then holds no object.</returns>
+    public bool TryGetBulk(Span<nint> objects) => MempoolCore.TryGet(_header, MempoolHeader.CurrentCache(_header),
+        ref MemoryMarshal.GetReference(objects), (uint)objects.Length);
+
+    /// <summary>The same through a cache of the caller's, which must be of this pool.</summary>
+    public bool TryGetBulk(Span<nint> objects, MempoolCache cache) => MempoolCore.TryGet(_header, cache.Header,
+        ref MemoryMarshal.GetReference(objects), (uint)objects.Length);
+
+    /// <summary>Puts an object of this pool back. The caller no longer owns it. Data path.</summary>
+    public void Put(nint item) => MempoolCore.Put(_header, MempoolHeader.CurrentCache(_header), ref item, 1);
+
+    /// <summary>Puts objects of this pool back. The caller no longer owns them. Data path.</summary>
+    public void PutBulk(ReadOnlySpan<nint> objects) => MempoolCore.Put(_header, MempoolHeader.CurrentCache(_header),
+        ref MemoryMarshal.GetReference(objects), (uint)objects.Length);
+
+    /// <summary>The same through a cache of the caller's, which must be of this pool.</summary>
+    public void PutBulk(ReadOnlySpan<nint> objects, MempoolCache cache) => MempoolCore.Put(_header, cache.Header,
+        ref MemoryMarshal.GetReference(objects), (uint)objects.Length);
+
+    /// <summary>Takes objects on the control path.</summary>
+    /// <exception cref="DataplaneException">Too few are left; the message shows who has them and how many it takes.</exception>
+    public void GetBulk(Span<nint> objects)
     {
-        mbuf = default;
-        return TryAllocBulk(new Span<Mbuf>(ref mbuf));
+        if (!TryGetBulk(objects))
+            throw Exhausted(objects.Length);
     }
 
-    /// <summary>Takes as many mbufs as the span holds, or none (bulk). Each is reset. The caller owns them.</summary>
-    /// <returns>False when the pool has too few; the span is then left alone.</returns>
-    public bool TryAllocBulk(Span<Mbuf> mbufs)
+    /// <summary>The address a device uses to reach an object of any pool. Data path.</summary>
+    public static Iova GetIova(nint item) => new(MempoolObjectHeader.Of(item)->Iova);
+
+    /// <summary>A cache for a thread that is no lcore. Dispose it before the pool.</summary>
+    /// <param name="size">Objects, 1 to <see cref="MaxCacheSize"/>, not above <see cref="Count"/>.</param>
+    /// <exception cref="ConfigException">The size is out of range.</exception>
+    public MempoolCache CreateCache(int size) => new(_memory, _header, size);
+
+    /// <summary>
+    /// Gives the memory back. Objects still out become invalid; in debug mode it is an error that says who holds them.
+    /// </summary>
+    public void Dispose()
     {
-        lock (this)
-        {
-            if (_header->Available < mbufs.Length)
-                return false;
-            for (int i = 0; i < mbufs.Length; i++)
-            {
-                MbufHeader* m = _header->Slots[--_header->Available];
-                m->DataOff = Mbuf.DefaultHeadroom;
-                m->RefCnt = 1;
-                m->NbSegs = 1;
-                m->Port = ushort.MaxValue;
-                m->OlFlags = 0;
-                m->PacketType = 0;
-                m->PktLen = 0;
-                m->DataLen = 0;
-                m->Next = null;
-                mbufs[i] = new Mbuf(m);
-            }
-            return true;
-        }
-    }
-
-    /// <summary>Gives the memory back. Objects still out become invalid.</summary>
-    public void Dispose() => _memory.FreeMemzone(_zone);
-}
-
-/// <summary>A pool as its objects see it: native, at the start of the pool's memzone.</summary>
-internal unsafe struct MempoolHeader
-{
-    internal int Available;
-    internal int DataRoomBytes;
-    internal MbufHeader** Slots;
-
-    internal static void Put(MbufHeader* mbuf)
-    {
-        var pool = (MempoolHeader*)mbuf->Pool;
-        pool->Slots[pool->Available++] = mbuf;
+        if (_disposed)
+            return;
+        _disposed = true;
+        string? leaks = MbufDebug.Enabled ? MbufDebug.Leaks(this) : null;
+        FreeZones(_memory, Name, _header->ZoneCount);
+        if (leaks != null)
+            throw new DataplaneException($"mempool '{Name}' was disposed with objects out", leaks);
     }
 }

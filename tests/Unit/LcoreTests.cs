@@ -17,10 +17,10 @@ public sealed class LcoreTests : IDisposable
     {
         public readonly int Run(Lcore lcore)
         {
-            int loops = 0;
             while (!lcore.StopRequested)
-                loops |= 1;
-            return loops + lcore.Id;
+            {
+            }
+            return lcore.Id + 1;
         }
     }
 
@@ -150,12 +150,16 @@ public sealed class LcoreTests : IDisposable
     {
         _eal.LaunchAll(default(SpinWorker));
         GC.Collect(0);
-        long start = Stopwatch.GetTimestamp();
-        for (int i = 0; i < 20; i++)
+        var took = new TimeSpan[21];
+        for (int i = 0; i < took.Length; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
             GC.Collect(0);
-        TimeSpan each = Stopwatch.GetElapsedTime(start) / 20;
+            took[i] = Stopwatch.GetElapsedTime(start);
+        }
         _eal.StopAll();
-        Assert.True(each < TimeSpan.FromMilliseconds(100), $"one collection took {each.TotalMilliseconds} ms");
+        Array.Sort(took);
+        Assert.True(took[10] < TimeSpan.FromMilliseconds(100), $"half the collections took {took[10].TotalMilliseconds} ms");
     }
 
     [Fact]

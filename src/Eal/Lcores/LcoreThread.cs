@@ -1,3 +1,5 @@
+using Dataplane.Native;
+
 namespace Dataplane;
 
 /// <summary>The thread behind an lcore: pins itself, then sleeps until something is launched.</summary>
@@ -28,6 +30,9 @@ internal sealed class LcoreThread
                 return _job == null ? LcoreState.Wait : LcoreState.Running;
         }
     }
+
+    /// <summary>The kernel's id of it, valid after <see cref="WaitPinned"/>.</summary>
+    internal int Tid { get; private set; }
 
     internal void Start() => _thread.Start();
 
@@ -104,6 +109,7 @@ internal sealed class LcoreThread
     {
         try
         {
+            Tid = Unistd.gettid();
             Affinity.SetCurrent(_lcore.Cpus);
         }
         catch (DataplaneException e)

@@ -20,7 +20,7 @@ public sealed partial record EalOptions
         return options;
     }
 
-    /// <summary>Refuses options that contradict each other. <see cref="Eal.Initialize"/> calls it.</summary>
+    /// <summary>Refuses options that contradict each other. <see cref="Eal"/> calls it at its start.</summary>
     /// <exception cref="ConfigException">Names both options.</exception>
     public void Validate()
     {

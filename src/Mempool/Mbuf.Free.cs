@@ -1,0 +1,146 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Dataplane;
+
+public readonly unsafe partial struct Mbuf
+{
+    // RefCnt and NbSegs within RearmData, both 1: one owner, one segment (so Next is null, and line 1 stays untouched).
+    private const ulong SimpleMask = 0x0000_ffff_ffff_0000, Simple = 0x0000_0001_0001_0000;
+    private const int AttachedShift = 61;
+    private const int RunLength = 64;
+
+    /// <summary>
+    /// Gives up the packet: every segment that nobody else refers to goes back to its pool. The caller no longer owns it.
+    /// </summary>
+    public void Free()
+    {
+        if (IsSimple(Header))
+            Put(Header);
+        else
+            FreeChain(Header);
+    }
+
+    /// <summary>Frees each packet of the span; null handles are passed over. The caller no longer owns any of them.</summary>
+    /// <remarks>Neighbours of one pool that are whole packets go back in one copy.</remarks>
+    public static void FreeBulk(ReadOnlySpan<Mbuf> packets)
+    {
+        ref Mbuf first = ref MemoryMarshal.GetReference(packets);
+        int at = 0;
+        while (at < packets.Length)
+        {
+            MbufHeader* m = Unsafe.Add(ref first, at).Header;
+            if (m == null || !IsSimple(m))
+            {
+                if (m != null)
+                    FreeChain(m);
+                at++;
+                continue;
+            }
+            void* pool = m->Pool;
+            int start = at++;
+            for (; at < packets.Length; at++)
+            {
+                m = Unsafe.Add(ref first, at).Header;
+                if (m == null || ((nuint)m->Pool ^ (nuint)pool) != 0 || !IsSimple(m))
+                    break;
+            }
+            MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool),
+                ref Unsafe.As<Mbuf, nint>(ref Unsafe.Add(ref first, start)), (uint)(at - start));
+        }
+    }
+
+    /// <summary>Gives up this one segment; it must be in no chain, or the caller has unlinked it.</summary>
+    public void FreeSegment()
+    {
+        MbufHeader* free = Release(Header);
+        if (free != null)
+            Put(free);
+    }
+
+    /// <summary>How many owners this segment has.</summary>
+    public int ReferenceCount => Volatile.Read(ref Header->RefCnt);
+
+    /// <summary>Adds to the owners of this segment; safe against other threads that do the same.</summary>
+    /// <returns>The new count.</returns>
+    public int AddReferences(int owners) => AddReferences(ref Header->RefCnt, owners);
+
+    /// <summary>Adds to the owners of every segment of the packet: each of them then frees it once.</summary>
+    public void AddPacketReferences(int owners)
+    {
+        for (MbufHeader* m = Header; m != null; m = m->Next)
+            AddReferences(ref m->RefCnt, owners);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsSimple(MbufHeader* m) =>
+        (((m->RearmData & SimpleMask) ^ Simple) | ((ulong)m->OlFlags >> AttachedShift)) == 0;
+
+    private static void Put(MbufHeader* m)
+    {
+        var pool = (MempoolHeader*)m->Pool;
+        nint element = (nint)m;
+        MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool), ref element, 1);
+    }
+
+    /// <summary>Frees a packet of any form, neighbouring segments of one pool in one go.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    [SkipLocalsInit]
+    private static void FreeChain(MbufHeader* m)
+    {
+        nint* run = stackalloc nint[RunLength];
+        uint length = 0;
+        void* pool = null;
+        while (m != null)
+        {
+            MbufHeader* next = m->Next;
+            MbufHeader* free = Release(m);
+            m = next;
+            if (free == null)
+                continue;
+            if (length == RunLength || (length != 0 && free->Pool != pool))
+            {
+                MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool), ref *run, length);
+                length = 0;
+            }
+            pool = free->Pool;
+            run[length++] = (nint)free;
+        }
+        if (length != 0)
+            MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool), ref *run, length);
+    }
+
+    /// <summary>
+    /// Gives up one owner of a segment. The last one makes it as its pool wants it: own buffer, one owner, no next.
+    /// </summary>
+    /// <returns>The segment if it is to go back to its pool, or null.</returns>
+    private static MbufHeader* Release(MbufHeader* m)
+    {
+        if (MbufDebug.Enabled)
+            MbufDebug.OnUse(m);
+        if (Volatile.Read(ref m->RefCnt) != 1 && AddReferences(ref m->RefCnt, -1) != 0)
+            return null;
+        if ((m->OlFlags & (MbufFlags.Indirect | MbufFlags.External)) != 0)
+            new Mbuf(m).Detach();
+        m->RefCnt = 1;
+        m->NbSegs = 1;
+        m->Next = null;
+        return m;
+    }
+
+    /// <remarks>With one owner nobody else can change the count, so no interlocked operation is needed.</remarks>
+    internal static ushort AddReferences(ref ushort count, int owners)
+    {
+        ushort seen = Volatile.Read(ref count);
+        if (seen == 1)
+            return count = (ushort)(1 + owners);
+        while (true)
+        {
+            var next = (ushort)(seen + owners);
+            ushort now = Interlocked.CompareExchange(ref count, next, seen);
+            if (now == seen)
+                return next;
+            seen = now;
+        }
+    }
+}
