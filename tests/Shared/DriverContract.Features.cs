@@ -48,7 +48,7 @@ public abstract unsafe partial class DriverContract
             for (int i = 0; i < received; i++)
             {
                 Assert.Equal(rig.Receiver.Id, packets[i].Header->Port);
-                Assert.Equal(0ul, packets[i].Header->OlFlags >> 55 & 1);
+                Assert.Equal(MbufFlags.None, packets[i].Header->OlFlags & MbufFlags.TxIpv4);
                 if (MakesItsOwn)
                     Assert.NotEmpty(DriverRig.BytesOf(packets[i]));
                 else

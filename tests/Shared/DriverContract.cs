@@ -37,7 +37,6 @@ public abstract unsafe partial class DriverContract
 
     private void TryOffload(DriverRig rig, PortConfig config, string name)
     {
-        const ulong RxRssHash = 1ul << 1; // RTE_MBUF_F_RX_RSS_HASH
         rig.Start(config with
         {
             RxOffloads = config.RxOffloads & rig.Sender.Info.RxOffloads,
@@ -47,7 +46,7 @@ public abstract unsafe partial class DriverContract
         Assert.Equal(32, rig.Send(rig.Tx, packets.AsSpan(0, rig.Make(packets, 200))));
         int received = ReceiveOurs(rig, packets);
         foreach (Mbuf packet in packets.AsSpan(0, received))
-            Assert.True(config.RxOffloads != RxOffloads.RssHash || (packet.Header->OlFlags & RxRssHash) != 0, "no hash");
+            Assert.True(config.RxOffloads != RxOffloads.RssHash || (packet.Header->OlFlags & MbufFlags.RxRssHash) != 0, "no hash");
         Mbuf.FreeBulk(packets.AsSpan(0, received));
         Assert.True(received == 32, $"{received} of 32 packets came through with {name}");
         rig.Stop();

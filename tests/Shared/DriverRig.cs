@@ -146,8 +146,7 @@ public sealed unsafe class DriverRig : IDisposable
 
     private void Fill(Mbuf packet, int length)
     {
-        const ulong TxIpv4 = 1ul << 55; // RTE_MBUF_F_TX_IPV4: a remark to a sender, which nobody else should get to see
         Expected(NextSequence++, length).CopyTo(new Span<byte>(packet.Append(length), length));
-        packet.Header->OlFlags |= TxIpv4;
+        packet.Header->OlFlags |= MbufFlags.TxIpv4; // a remark to the sender, which nobody else should get to see
     }
 }

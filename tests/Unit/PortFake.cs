@@ -120,7 +120,7 @@ internal sealed unsafe class FakeRx(FakePort port, int index, Mempool pool) : Rx
             if (port.Defect != Defect.WrongPort)
                 packet.Header->Port = port.Id;
             if (port.Defect != Defect.LeavesTxFlags)
-                packet.Header->OlFlags = 0;
+                packet.Header->OlFlags = MbufFlags.None;
             port.Looped++;
         }
         if (port.Defect == Defect.Reorders && count > 1)

@@ -23,7 +23,7 @@ internal sealed unsafe class WireRxQueue : RxQueue
         {
             MbufHeader* header = packet.Header;
             header->Port = _portId;
-            header->OlFlags = 0;
+            header->OlFlags &= MbufFlags.Indirect | MbufFlags.External;
             header->TxOffload = 0;
             bytes += header->PktLen;
         }
