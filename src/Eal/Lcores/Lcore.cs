@@ -83,18 +83,20 @@ public sealed unsafe class Lcore
 
     /// <summary>Books a loop that did work. Call on the lcore itself. Data path.</summary>
     /// <param name="cycles">TSC cycles it took.</param>
-    public void CountBusy(ulong cycles)
+    /// <param name="loops">How many loops that was.</param>
+    public void CountBusy(ulong cycles, uint loops = 1)
     {
         _block->BusyCycles += cycles;
-        _block->BusyLoops++;
+        _block->BusyLoops += loops;
     }
 
     /// <summary>Books a loop that found nothing to do. Call on the lcore itself. Data path.</summary>
     /// <param name="cycles">TSC cycles it took.</param>
-    public void CountIdle(ulong cycles)
+    /// <param name="loops">How many loops that was.</param>
+    public void CountIdle(ulong cycles, uint loops = 1)
     {
         _block->IdleCycles += cycles;
-        _block->IdleLoops++;
+        _block->IdleLoops += loops;
     }
 
     /// <inheritdoc/>

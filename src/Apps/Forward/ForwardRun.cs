@@ -1,0 +1,46 @@
+using Dataplane.Net;
+
+namespace Dataplane.Apps.Forward;
+
+/// <summary>One run from start-up to summary.</summary>
+internal static class ForwardRun
+{
+    /// <summary>Starts everything, shows rates until the end, stops everything in order and counts what is left.</summary>
+    public static ForwardReport Run(EalOptions ealOptions, ForwardOptions options, bool isDemo)
+    {
+        using Eal eal = Eal.Initialize(ealOptions);
+        using PortList list = PortList.Probe(eal, Pmd.Drivers.All);
+        IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;
+        using PortSetup setup = PortSetup.Start(eal, forwarded, options);
+        using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, [list.Ports[0], list.Ports[3]], options, "far") : null;
+        int[] lcores = [.. eal.Lcores.Where(lcore => lcore.Role != LcoreRole.Service).Select(lcore => lcore.Id)];
+        IReadOnlyList<ForwardLcore> work = setup.DealOut(isDemo ? lcores[..1] : lcores);
+        var sampler = new Sampler(eal, setup, work);
+        DemoTester? tester = farEnds == null ? null : MakeTester(farEnds, options);
+
+        Sample first = sampler.Read();
+        int collections = GC.CollectionCount(0);
+        TimeSpan pause = Eal.GcPauseTotal;
+        foreach (ForwardLcore one in work)
+            eal.Launch(one.LcoreId, new ForwardWorker(one, drain: isDemo));
+        if (tester is { } far)
+            eal.Launch(lcores[1], far);
+        new Display(sampler, options).Run(time => eal.StopToken.WaitHandle.WaitOne(time));
+        eal.RequestStop();
+        eal.WaitAll();
+
+        Sample last = sampler.Read();
+        ForwardReport report = sampler.Report(options, first, last, GC.CollectionCount(0) - collections,
+            Eal.GcPauseTotal - pause, tester?.Report());
+        setup.Stop();
+        farEnds?.Stop();
+        return report with { PoolLeaks = setup.PoolLeaks + (farEnds?.PoolLeaks ?? 0) };
+    }
+
+    private static DemoTester MakeTester(PortSetup farEnds, ForwardOptions options)
+    {
+        Mempool pool = farEnds.Pools.First();
+        PacketTemplate frame = farEnds.Frame(options.FrameBytes, 0);
+        return new DemoTester(new DemoEnd(farEnds.Ports[0], pool, frame), new DemoEnd(farEnds.Ports[1], pool, frame), options.Burst);
+    }
+}

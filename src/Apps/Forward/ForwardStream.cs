@@ -1,0 +1,85 @@
+using System.Runtime.InteropServices;
+
+namespace Dataplane.Apps.Forward;
+
+/// <summary>Where one stream's packets went. Written by its lcore alone, read by anyone.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 256)]
+internal struct StreamCounters
+{
+    // The first and the last bytes stay empty, so that no other object's writes share these lines.
+    [FieldOffset(128)] public ulong Received;
+
+    /// <summary>Made here by txonly, flowgen and the demo's generator.</summary>
+    [FieldOffset(136)] public ulong Generated;
+    [FieldOffset(144)] public ulong Sent;
+
+    /// <summary>Freed because the transmit queue was full.</summary>
+    [FieldOffset(152)] public ulong DroppedTxFull;
+
+    /// <summary>Freed because the mode ends the packet's way: rxonly, and what icmpecho does not answer.</summary>
+    [FieldOffset(160)] public ulong Consumed;
+
+    /// <summary>Held back now by noisy's FIFO.</summary>
+    [FieldOffset(168)] public ulong Held;
+
+    /// <summary>Packets a generator could not make because the pool was empty.</summary>
+    [FieldOffset(176)] public ulong NoMbuf;
+
+    /// <summary>csum: came with a wrong checksum, sent on with it.</summary>
+    [FieldOffset(184)] public ulong BadChecksum;
+
+    /// <summary>Packets that came in and went nowhere: 0 whenever no burst is in hand.</summary>
+    public readonly long Unaccounted =>
+        (long)(Received + Generated - Sent - DroppedTxFull - Consumed - Held);
+}
+
+/// <summary>One way through the machine, from a receive queue to a transmit queue. Polled by one lcore.</summary>
+internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
+{
+    /// <summary>What became of its packets.</summary>
+    public StreamCounters Counters;
+
+    /// <summary>Packets come from here.</summary>
+    public RxQueue Rx { get; } = rx;
+
+    /// <summary>And go here.</summary>
+    public TxQueue Tx { get; } = tx;
+
+    /// <summary>Moves one burst.</summary>
+    /// <param name="burst">Scratch space; its length is the burst size.</param>
+    /// <returns>True when there was something to do.</returns>
+    public abstract bool Step(Span<Mbuf> burst);
+
+    /// <summary>Frees what the stream holds, after the last step, on the same lcore.</summary>
+    public virtual void Finish() { }
+
+    /// <summary>Sends packets the stream owns; frees and counts what the queue does not take.</summary>
+    protected void Send(Span<Mbuf> packets)
+    {
+        int sent = Tx.TxBurst(packets);
+        Counters.Sent += (uint)sent;
+        if (sent == packets.Length)
+            return;
+        Mbuf.FreeBulk(packets[sent..]);
+        Counters.DroppedTxFull += (uint)(packets.Length - sent);
+    }
+}
+
+/// <summary>Receives, lets the mode work on the packets, sends.</summary>
+internal sealed class TransformStream<TMode>(RxQueue rx, TxQueue tx, TMode mode) : ForwardStream(rx, tx)
+    where TMode : struct, ITransform
+{
+    private readonly TMode _mode = mode;
+
+    public override bool Step(Span<Mbuf> burst)
+    {
+        int received = Rx.RxBurst(burst);
+        if (received == 0)
+            return false;
+        Counters.Received += (uint)received;
+        int toSend = _mode.Process(burst[..received], ref Counters);
+        if (toSend > 0)
+            Send(burst[..toSend]);
+        return true;
+    }
+}
