@@ -16,6 +16,7 @@ public sealed partial class Eal
             var made = new Lcore(lcore.Id, lcore.Cpus, node, role, _blocks);
             made.Thread = new LcoreThread(made);
             _lcores[lcore.Id] = made;
+            Timers.Add(lcore.Id);
             if (role == LcoreRole.Main)
                 MainLcore = made;
             made.Thread.Start();

@@ -53,6 +53,7 @@ public sealed partial class Eal
             lcore.SetStop(StopToken.IsCancellationRequested);
             _foreign.Add(lcore, Thread.CurrentThread);
             _lcores[id] = lcore;
+            Timers.Add(id);
             Lcore.SetCurrent(lcore);
             return lcore;
         }

@@ -26,6 +26,7 @@ public sealed partial class Eal : IDisposable
         Options = options;
         Log = new Log(options, logOutput);
         _logger = Log.CreateLogger("lib.eal");
+        Alarms = new Alarms(this, _logger);
         StopToken = _stop.Token;
         try
         {
@@ -55,6 +56,12 @@ public sealed partial class Eal : IDisposable
 
     /// <summary>The machine's CPUs when it was started.</summary>
     public CpuTopology Topology { get; }
+
+    /// <summary>Timers that expire on lcores.</summary>
+    public LcoreTimers Timers { get; } = new();
+
+    /// <summary>Callbacks on a control thread after a time.</summary>
+    public Alarms Alarms { get; }
 
     /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
@@ -89,11 +96,13 @@ public sealed partial class Eal : IDisposable
         if (Lcore.Current is { Thread: not null } current && _lcores[current.Id] == current)
             throw new DataplaneException($"the EAL cannot be disposed on its own lcore {current.Id}",
                 "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
+        Alarms.ThrowIfCurrent();
         lock (_lifeLock)
         {
             if (_disposed)
                 return;
             EndLcores();
+            Alarms.Dispose();
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();
             Memory?.Dispose();

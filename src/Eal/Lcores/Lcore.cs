@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Dataplane.Native;
 
 namespace Dataplane;
 
@@ -51,6 +52,9 @@ public sealed unsafe class Lcore
 
     /// <summary>This thread's lcore id, <see cref="NoId"/> where it is none. Data path.</summary>
     public static int CurrentId => t_idPlusOne - 1;
+
+    /// <summary>The CPU the calling thread is on at this moment. Control path.</summary>
+    public static int CurrentCpu => Sched.sched_getcpu();
 
     /// <summary>
     /// Whether the worker should return soon. The condition of every poll loop: it is one load and a counter, and keeps
