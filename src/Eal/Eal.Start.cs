@@ -7,8 +7,7 @@ public sealed partial class Eal
 
     private void StartLcores()
     {
-        IReadOnlyList<LcoreAssignment> assignments = Options.Lcores ?? [.. DefaultLcores(_processCpus)];
-        LcorePlan plan = LcorePlan.Make(assignments, Options.MainLcore, Options.ServiceLcores, Topology);
+        LcorePlan plan = LcorePlan.Make(Assignments, Options.MainLcore, Options.ServiceLcores, Topology);
         LcoreCpus = plan.Lcores.Aggregate(CpuSet.Empty, (all, lcore) => all.Union(lcore.Lcore.Cpus));
         foreach ((LcoreAssignment lcore, LcoreRole role) in plan.Lcores)
         {
@@ -25,6 +24,12 @@ public sealed partial class Eal
             lcore.Thread!.WaitPinned();
         ReportOverlap();
     }
+
+    private IReadOnlyList<LcoreAssignment> Assignments => Options.Lcores ?? [.. DefaultLcores(_processCpus)];
+
+    // What -m is shared out by.
+    private Dictionary<int, int> LcoresByNode() => Assignments.Where(lcore => lcore.Cpus.Count > 0)
+        .CountBy(lcore => Topology.GetCpu(lcore.Cpus.First).NumaNode).ToDictionary();
 
     private static IEnumerable<LcoreAssignment> DefaultLcores(CpuSet cpus) =>
         cpus.Where(cpu => cpu < Lcore.Max).Select(cpu => new LcoreAssignment(cpu, CpuSet.Of(cpu)));

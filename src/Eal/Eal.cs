@@ -32,7 +32,7 @@ public sealed partial class Eal : IDisposable
         {
             Topology = CpuTopology.Read();
             HandleSignals();
-            Memory = Memory.Create(options);
+            Memory = Memory.Create(options, Log.CreateLogger("lib.memory"), LcoresByNode());
             StartLcores();
             _ = Tsc.Hz;
             if (options.Version)

@@ -61,7 +61,9 @@ public sealed unsafe partial class Memory : IDisposable
         IReadOnlyDictionary<int, int>? lcoresByNode = null)
     {
         MemoryConfig config = MemoryConfig.From(options, lcoresByNode);
-        return Create(config, new PageSource(), log);
+        PageSource source = config.HugeDir == null ? new PageSource(config.Prefix)
+            : new HugeDirSource(config.HugeDir, config.Prefix);
+        return Create(config, source, log);
     }
 
     /// <summary>The same from parts. Owns <paramref name="source"/>, also when it throws.</summary>

@@ -42,12 +42,6 @@ internal sealed record MemoryConfig
     /// <exception cref="ConfigException">Options that exclude each other.</exception>
     internal static MemoryConfig From(EalOptions options, IReadOnlyDictionary<int, int>? lcoresByNode = null)
     {
-        if (options.MemoryMb != null && options.NumaMemoryMb != null)
-            throw new ConfigException("-m and --numa-mem exclude each other", fix: "give only one of them");
-        if (options.InMemory && options.HugeDir != null)
-            throw new ConfigException("--in-memory and --huge-dir exclude each other", fix: "give only one of them");
-        if (options.NoHuge && options.HugeDir != null)
-            throw new ConfigException("--no-huge and --huge-dir exclude each other", fix: "give only one of them");
         if (options.NoHuge && options.IovaMode == IovaMode.Pa)
             throw new ConfigException("--no-huge and --iova-mode=pa exclude each other",
                 why: "the kernel may move ordinary pages, so their physical addresses do not hold",

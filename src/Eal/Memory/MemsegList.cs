@@ -131,7 +131,7 @@ internal sealed unsafe class MemsegList : IDisposable
         int first = (int)(_committed / PageSize);
         ulong[] table = new ulong[first + (int)(sizeBytes / PageSize)];
         _physical.AsSpan(0, first).CopyTo(table);
-        Pagemap.Read(address, PageSize, table.AsSpan(first));
+        _source.ReadPhysical(address, PageSize, table.AsSpan(first));
         _physical = table;
     }
 }

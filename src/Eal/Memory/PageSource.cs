@@ -9,7 +9,8 @@ namespace Dataplane;
 /// Where pages come from: each step of taking them from the kernel. The default is one memfd per memseg list, so a
 /// crash leaves nothing behind and the descriptor can be handed to a peer.
 /// </summary>
-internal unsafe class PageSource : IDisposable
+/// <param name="prefix">Tells environments apart in /proc.</param>
+internal unsafe class PageSource(string prefix) : IDisposable
 {
     private static readonly nuint s_retryStride = (nuint)1 << 38;   // past another environment of this process
 
@@ -26,7 +27,7 @@ internal unsafe class PageSource : IDisposable
         uint flags = Mman.MFD_CLOEXEC;
         if (pageSizeBytes > OrdinaryPageSize)
             flags |= Mman.MFD_HUGETLB | (uint)BitOperations.Log2(pageSizeBytes) << Mman.MFD_HUGE_SHIFT;
-        string name = $"dataplane:node{node}:{HugepagePool.SizeName(pageSizeBytes)}";
+        string name = $"dataplane:{prefix}:node{node}:{HugepagePool.SizeName(pageSizeBytes)}";
         SafeFileHandle fd = Mman.memfd_create(name, flags);
         return fd.IsInvalid ? throw NativeException.FromErrno($"memfd_create '{name}'") : fd;
     }
@@ -90,6 +91,10 @@ internal unsafe class PageSource : IDisposable
                 throw NativeException.FromErrno($"MADV_POPULATE_WRITE of {sizeBytes} bytes");
         }
     }
+
+    /// <summary>Fills in the physical address of each page of a mapping that has its pages.</summary>
+    internal virtual void ReadPhysical(byte* address, nuint pageSizeBytes, Span<ulong> physical) =>
+        Pagemap.Read(address, pageSizeBytes, physical);
 
     /// <summary>Takes the end of a file back and leaves the addresses reserved. Does not fail.</summary>
     internal virtual void Truncate(void* address, nuint sizeBytes, SafeFileHandle fd, long offset)

@@ -1,0 +1,42 @@
+using System.Globalization;
+
+namespace Dataplane;
+
+/// <summary>Finds out who has a file open, to name them in a message.</summary>
+internal static class FileHolder
+{
+    /// <summary>"held by process 12 (name)", as far as we may look.</summary>
+    internal static string Describe(string path)
+    {
+        foreach (string process in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(process.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int id)
+                || !Holds(process, path))
+                continue;
+            try
+            {
+                return $"held by process {id} ({File.ReadAllText($"{process}/comm").Trim()})";
+            }
+            catch (IOException)
+            {
+                // it ended meanwhile
+            }
+        }
+        return "held by a process of another user";
+    }
+
+    private static bool Holds(string process, string path)
+    {
+        try
+        {
+            foreach (string fd in Directory.EnumerateFiles($"{process}/fd"))
+                if (new FileInfo(fd).LinkTarget == path)
+                    return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // ended, or not ours to look at
+        }
+        return false;
+    }
+}
