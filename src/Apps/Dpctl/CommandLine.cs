@@ -1,0 +1,81 @@
+using System.CommandLine;
+using Dataplane.Pmd;
+using Spectre.Console;
+
+namespace Dataplane.Dpctl;
+
+/// <summary>The verbs and their options.</summary>
+internal static class CommandLine
+{
+    /// <summary>Exit codes, the same for every verb; only <c>doctor</c> ends with warnings.</summary>
+    internal const int Ok = 0, Warnings = 1, Failed = 2;
+
+    /// <summary>Runs one verb. Errors are told on <paramref name="error"/> without a stack trace.</summary>
+    /// <returns><see cref="Ok"/>, <see cref="Warnings"/> or <see cref="Failed"/>.</returns>
+    internal static int Run(string[] args, Host host, IAnsiConsole console, TextWriter output, TextWriter error)
+    {
+        // Commands to paste must not be broken into lines, by a narrow pipe least of all.
+        console.Profile.Width = Math.Max(console.Profile.Width, 250);
+        ParseResult result = Build(host, console, output).Parse(args);
+        try
+        {
+            var configuration = new InvocationConfiguration
+            {
+                Output = output,
+                Error = error,
+                EnableDefaultExceptionHandler = false,
+            };
+            int code = result.Invoke(configuration);
+            return result.Errors.Count > 0 ? Failed : code;
+        }
+        catch (DataplaneException e)
+        {
+            error.WriteLine("dpctl: " + e.Message);
+            return Failed;
+        }
+    }
+
+    private static RootCommand Build(Host host, IAnsiConsole console, TextWriter output) => new(
+        "Looks at this machine as Dataplane will find it, and sets it up. Exit code: 0 all is well, 1 doctor warns, 2 failed.")
+    {
+        Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
+    };
+
+    private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)
+    {
+        Option<bool> json = Json();
+        var command = new Command("doctor", "Say what this machine lacks for packets at full speed, and the command that fixes "
+            + "each point. A warning costs speed or one kind of device; a failure means hugepages, pinning or a steady poll "
+            + "loop cannot be had. Virtual devices on ordinary pages work all the same. Nothing is changed.") { json };
+        command.SetAction(result => DoctorCommand.Run(host, console, result.GetValue(json) ? output : null));
+        return command;
+    }
+
+    private static Command Hugepages(Host host, IAnsiConsole console, TextWriter output)
+    {
+        Option<bool> json = Json();
+        var size = new Option<string?>("--size") { Description = "Page size, e.g. 2M or 1G (set: 2M; else: all).", HelpName = "SIZE" };
+        var node = new Option<int?>("--node") { Description = "NUMA node (set: spread by the kernel; else: all).", HelpName = "N" };
+        var count = new Argument<int>("count") { Description = "Pages wanted, 0 or more." };
+        var show = new Command("show", "List the hugepages of each NUMA node and size.") { json };
+        show.SetAction(result => HugepagesCommand.Show(host, console, result.GetValue(json) ? output : null));
+        var set = new Command("set", "Reserve that many pages, and check that they are there.") { count, size, node };
+        set.SetAction(result => HugepagesCommand.Set(host, console, result.GetValue(count),
+            PageSize.Parse(result.GetValue(size) ?? "2M"), result.GetValue(node)));
+        var clear = new Command("clear", "Give hugepages back to the kernel.") { size, node };
+        clear.SetAction(result => HugepagesCommand.Clear(host, console,
+            result.GetValue(size) is { } text ? PageSize.Parse(text) : null, result.GetValue(node)));
+        return new Command("hugepages", "Show, reserve or release hugepages.") { show, set, clear };
+    }
+
+    private static Command Ports(Host host, IAnsiConsole console, TextWriter output)
+    {
+        Option<bool> json = Json();
+        var command = new Command("ports", "List what can be a port: kernel interfaces, network devices without one, and "
+            + "virtual devices.") { json };
+        command.SetAction(result => PortsCommand.Run(host, Drivers.All, console, result.GetValue(json) ? output : null));
+        return command;
+    }
+
+    private static Option<bool> Json() => new("--json") { Description = "Print JSON instead of text." };
+}

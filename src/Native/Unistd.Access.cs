@@ -1,0 +1,12 @@
+using System.Runtime.InteropServices;
+
+namespace Dataplane.Native;
+
+internal static unsafe partial class Unistd
+{
+    internal const int R_OK = 4, W_OK = 2;
+
+    /// <summary>Returns 0 if the real user may use the file so.</summary>
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int access(string pathname, int mode);
+}
