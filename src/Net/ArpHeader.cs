@@ -48,7 +48,8 @@ public struct ArpHeader
     /// <summary>IPv4 address asked for.</summary>
     [FieldOffset(24)] public IPv4Address TargetProtocol;
 
-    /// <summary>True when types and lengths say Ethernet and IPv4, so the addresses mean what this struct says.</summary>
+    /// <summary>True when types and lengths say Ethernet and IPv4, so the addresses mean what this struct
+    /// says.</summary>
     public readonly bool IsEthernetIPv4 =>
         HardwareType == 1 && ProtocolType == EtherTypes.IPv4 && HardwareLength == 6 && ProtocolLength == 4;
 }

@@ -79,7 +79,8 @@ public static class Checksum
         return Finish(RawSum.Fold(sum + (ushort)~header.Checksum.Raw));
     }
 
-    /// <summary>Checksum of an IPv4 header with its options; what stands in its checksum field does not count.</summary>
+    /// <summary>Checksum of an IPv4 header with its options; what stands in its checksum field does not
+    /// count.</summary>
     /// <param name="header">Exactly the header: <see cref="IPv4Header.HeaderLength"/> bytes, at least 20.</param>
     public static Be16 IPv4(ReadOnlySpan<byte> header)
     {
@@ -91,33 +92,37 @@ public static class Checksum
     /// <param name="header">Exactly the header.</param>
     public static bool VerifyIPv4(ReadOnlySpan<byte> header) => RawSum.Fold(RawSum.OfScalar(header)) == 0xffff;
 
-    /// <summary>Checksum of a TCP or UDP packet over IPv4. UDP's 0 comes out as 0xffff, for 0 says "none" (RFC 768).</summary>
+    /// <summary>Checksum of a TCP or UDP packet over IPv4. UDP's 0 comes out as 0xffff, for 0 says "none" (RFC
+    /// 768).</summary>
     /// <param name="ip">Its IPv4 header, for addresses and protocol.</param>
     /// <param name="l4">Transport header and payload, no padding. Its checksum field must be 0.</param>
     public static Be16 UdpTcp(in IPv4Header ip, ReadOnlySpan<byte> l4) =>
         NoUdpZero(ip.Protocol, RawSum.Of(l4) + PseudoHeader(in ip, l4.Length));
 
-    /// <summary>Checksum of a TCP, UDP or ICMPv6 packet over IPv6. UDP's 0 comes out as 0xffff (RFC 8200 §8.1).</summary>
+    /// <summary>Checksum of a TCP, UDP or ICMPv6 packet over IPv6. UDP's 0 comes out as 0xffff (RFC 8200
+    /// §8.1).</summary>
     /// <param name="ip">Its IPv6 header, for the addresses.</param>
     /// <param name="protocol">Transport protocol behind all extension headers.</param>
     /// <param name="l4">Transport header and payload, no padding. Its checksum field must be 0.</param>
     public static Be16 UdpTcp(in IPv6Header ip, byte protocol, ReadOnlySpan<byte> l4) =>
         NoUdpZero(protocol, RawSum.Of(l4) + PseudoHeader(in ip, protocol, l4.Length));
 
-    /// <summary>True when the checksum of a TCP or UDP packet over IPv4 is right, or is a UDP packet's 0: none was made.</summary>
+    /// <summary>True when the checksum of a TCP or UDP packet over IPv4 is right, or is a UDP packet's 0: none was
+    /// made.</summary>
     /// <param name="ip">Its IPv4 header.</param>
     /// <param name="l4">Transport header and payload, no padding.</param>
     public static bool VerifyUdpTcp(in IPv4Header ip, ReadOnlySpan<byte> l4) =>
         RawSum.Fold(RawSum.Of(l4) + PseudoHeader(in ip, l4.Length)) == 0xffff
-        || (ip.Protocol == IPProtocols.Udp && l4.Length >= UdpHeader.Size && l4.HeaderAt<UdpHeader>().Checksum.Raw == 0);
+        || (ip.Protocol == IPProtocols.Udp && IsUdpZero(l4));
 
-    /// <summary>True when the checksum of a TCP, UDP or ICMPv6 packet over IPv6 is right; UDP's 0 is wrong here.</summary>
+    /// <summary>True when the checksum of a TCP, UDP or ICMPv6 packet over IPv6 is right; UDP's 0 is wrong
+    /// here.</summary>
     /// <param name="ip">Its IPv6 header.</param>
     /// <param name="protocol">Transport protocol behind all extension headers.</param>
     /// <param name="l4">Transport header and payload, no padding.</param>
     public static bool VerifyUdpTcp(in IPv6Header ip, byte protocol, ReadOnlySpan<byte> l4) =>
         RawSum.Fold(RawSum.Of(l4) + PseudoHeader(in ip, protocol, l4.Length)) == 0xffff
-        && !(protocol == IPProtocols.Udp && l4.Length >= UdpHeader.Size && l4.HeaderAt<UdpHeader>().Checksum.Raw == 0);
+        && !(protocol == IPProtocols.Udp && IsUdpZero(l4));
 
     /// <summary>Checksum of an ICMP message (not ICMPv6, which has a pseudo-header).</summary>
     /// <param name="message">Header and payload. Its checksum field must be 0.</param>
@@ -141,6 +146,9 @@ public static class Checksum
     /// <param name="after">The bytes now, as many.</param>
     public static Be16 Update(Be16 checksum, ReadOnlySpan<byte> before, ReadOnlySpan<byte> after) =>
         Finish(RawSum.Fold((ulong)(ushort)~checksum.Raw + (ushort)~Raw(before) + Raw(after)));
+
+    private static bool IsUdpZero(ReadOnlySpan<byte> l4) =>
+        l4.Length >= UdpHeader.Size && l4.HeaderAt<UdpHeader>().Checksum.Raw == 0;
 
     private static Be16 NoUdpZero(byte protocol, ulong sum)
     {

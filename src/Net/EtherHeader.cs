@@ -18,7 +18,8 @@ public readonly struct EtherAddr
     }
 
     /// <summary>The address as a number.</summary>
-    public static implicit operator MacAddress(EtherAddr bytes) => new((ulong)bytes._high.Value << 32 | bytes._low.Value);
+    public static implicit operator MacAddress(EtherAddr bytes) =>
+        new((ulong)bytes._high.Value << 32 | bytes._low.Value);
 
     /// <summary>The address as bytes.</summary>
     public static implicit operator EtherAddr(MacAddress mac) => new(mac);
@@ -62,7 +63,8 @@ public struct EtherHeader
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void SwapAddresses()
     {
-        // dddddd ss | ssss  ->  ssssss dd | dddd. The shifts assume little-endian, as every .NET Linux target but s390x is.
+        // dddddd ss | ssss  ->  ssssss dd | dddd. The shifts assume little-endian, as every .NET Linux target but
+        // s390x is.
         ulong first = _first8;
         uint next = _next4;
         _first8 = first >> 48 | (ulong)next << 16 | first << 48;

@@ -39,7 +39,8 @@ public readonly struct IPv4Address : IEquatable<IPv4Address>
     /// <summary>The same address in the framework's own type.</summary>
     public IPAddress ToIPAddress() => new(_bits.Raw);
 
-    /// <summary>Reads four decimal numbers, 0 to 255, joined by dots; nothing else (no octal, no short forms).</summary>
+    /// <summary>Reads four decimal numbers, 0 to 255, joined by dots; nothing else (no octal, no short
+    /// forms).</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out IPv4Address address)
     {
         address = default;

@@ -57,10 +57,12 @@ public struct IPv6ExtensionHeader
     /// <summary>What follows (<see cref="IPProtocols"/>).</summary>
     [FieldOffset(0)] public byte NextHeader;
 
-    /// <summary>Length beyond the first 8 bytes, in 8 bytes; other units in fragment and authentication headers.</summary>
+    /// <summary>Length beyond the first 8 bytes, in 8 bytes; other units in fragment and authentication
+    /// headers.</summary>
     [FieldOffset(1)] public byte Length;
 
-    /// <summary>In a fragment header: offset 13 bits (in 8 bytes), reserved 2 bits, more fragments 1 bit. §4.5.</summary>
+    /// <summary>In a fragment header: offset 13 bits (in 8 bytes), reserved 2 bits, more fragments 1 bit.
+    /// §4.5.</summary>
     [FieldOffset(2)] public Be16 FragmentField;
 
     /// <summary>In a fragment header: same in all fragments of a packet.</summary>
@@ -81,7 +83,8 @@ public static class IPv6Extensions
     /// <summary>Passed at most, so that a hostile chain costs a known time.</summary>
     public const int MaxHeaders = 8;
 
-    /// <summary>True for the numbers that are extension headers this walks over (not ESP: what follows is hidden).</summary>
+    /// <summary>True for the numbers that are extension headers this walks over (not ESP: what follows is
+    /// hidden).</summary>
     public static bool IsExtension(byte nextHeader) => nextHeader is IPProtocols.HopByHop or IPProtocols.Routing
         or IPProtocols.Fragment or IPProtocols.Authentication or IPProtocols.DestinationOptions or IPProtocols.Mobility;
 

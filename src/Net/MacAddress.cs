@@ -3,7 +3,8 @@ using System.Globalization;
 
 namespace Dataplane.Net;
 
-/// <summary>A 48-bit Ethernet address, its first byte on the wire in bits 40 to 47 of <paramref name="Value"/>.</summary>
+/// <summary>A 48-bit Ethernet address, its first byte on the wire in bits 40 to 47 of <paramref
+/// name="Value"/>.</summary>
 public readonly record struct MacAddress(ulong Value)
 {
     /// <summary>ff:ff:ff:ff:ff:ff.</summary>
@@ -14,7 +15,8 @@ public readonly record struct MacAddress(ulong Value)
 
     /// <summary>Reads the 6 bytes at the start of <paramref name="bytes"/>.</summary>
     public static MacAddress Read(ReadOnlySpan<byte> bytes) =>
-        new((ulong)BinaryPrimitives.ReadUInt16BigEndian(bytes) << 32 | BinaryPrimitives.ReadUInt32BigEndian(bytes[2..]));
+        new((ulong)BinaryPrimitives.ReadUInt16BigEndian(bytes) << 32
+            | BinaryPrimitives.ReadUInt32BigEndian(bytes[2..]));
 
     /// <summary>Writes 6 bytes at the start of <paramref name="bytes"/>.</summary>
     public void Write(Span<byte> bytes)

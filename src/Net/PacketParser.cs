@@ -2,7 +2,8 @@ namespace Dataplane.Net;
 
 /// <summary>
 /// Tells what a packet is, layer by layer, in the values of <see cref="PacketType"/>. A layer is named only when its
-/// header is there whole and makes sense; nothing outside the bytes given is read. Any thread; never allocates or throws.
+/// header is there whole and makes sense; nothing outside the bytes given is read. Any thread; never allocates or
+/// throws.
 /// </summary>
 public static class PacketParser
 {
@@ -98,7 +99,8 @@ public static class PacketParser
             at += MplsHeader.Size;
             if (!bottom)
                 continue;
-            // No field says what follows the last label; IP is told by its version, others must not look so (RFC 4928 §3).
+            // No field says what follows the last label; IP is told by its version, others must not look so (RFC
+            // 4928 §3).
             etherType = at == frame.Length ? (ushort)0 : (frame[at] >> 4) switch
             {
                 4 => EtherTypes.IPv4,
@@ -151,7 +153,8 @@ public static class PacketParser
         protocol = ip.NextHeader;
         if (!IPv6Extensions.IsExtension(protocol))
             return PacketType.L3Ipv6;
-        bool whole = IPv6Extensions.TryWalk(rest[IPv6Header.Size..], ref protocol, out int extensions, out bool fragment);
+        bool whole = IPv6Extensions.TryWalk(rest[IPv6Header.Size..], ref protocol, out int extensions,
+            out bool fragment);
         bytes += extensions;
         if (!whole)
             protocol = CutOff;

@@ -81,7 +81,8 @@ public sealed class PacketTemplate
     /// <param name="frameBytes">Bytes of the frame without its check sequence, headers (62, tagged 66) and up.</param>
     /// <param name="vlanTci"></param>
     public static PacketTemplate Udp6(MacAddress source, MacAddress destination, IPv6Address sourceAddress,
-        IPv6Address destinationAddress, ushort sourcePort, ushort destinationPort, int frameBytes, ushort? vlanTci = null)
+        IPv6Address destinationAddress, ushort sourcePort, ushort destinationPort, int frameBytes,
+        ushort? vlanTci = null)
     {
         var template = new PacketTemplate(frameBytes, L2Bytes(vlanTci), isIPv6: true);
         template.WriteL2(source, destination, vlanTci, EtherTypes.IPv6);
@@ -94,7 +95,8 @@ public sealed class PacketTemplate
         ip.Source = sourceAddress;
         ip.Destination = destinationAddress;
         template.WriteUdp(sourcePort, destinationPort);
-        frame.HeaderAt<UdpHeader>(template._l4).Checksum = Checksum.UdpTcp(in ip, IPProtocols.Udp, frame[template._l4..]);
+        Span<byte> l4 = frame[template._l4..];
+        l4.HeaderAt<UdpHeader>().Checksum = Checksum.UdpTcp(in ip, IPProtocols.Udp, l4);
         return template;
     }
 
@@ -105,7 +107,7 @@ public sealed class PacketTemplate
     {
         Span<byte> room = _frame.AsSpan(HeaderBytes);
         if (payload.Length > room.Length)
-            throw new ArgumentException($"{payload.Length} bytes do not fit in a payload of {room.Length}", nameof(payload));
+            throw new ArgumentException($"{payload.Length} bytes in a payload of {room.Length}", nameof(payload));
         ref UdpHeader udp = ref _frame.AsSpan().HeaderAt<UdpHeader>(_l4);
         Be16 mended = Checksum.Update(udp.Checksum, room[..payload.Length], payload);
         udp.Checksum = udp.Checksum == 0 ? (ushort)0 : mended == 0 ? (ushort)0xffff : mended;
@@ -172,7 +174,7 @@ public sealed class PacketTemplate
         ether.Source = source;
         ether.EtherType = vlanTci.HasValue ? EtherTypes.Vlan : etherType;
         if (vlanTci.HasValue)
-            frame.HeaderAt<VlanHeader>(EtherHeader.Size) = new VlanHeader { Tci = vlanTci.Value, EtherType = etherType };
+            frame.HeaderAt<VlanHeader>(EtherHeader.Size) = new() { Tci = vlanTci.Value, EtherType = etherType };
     }
 
     private void WriteUdp(ushort sourcePort, ushort destinationPort)

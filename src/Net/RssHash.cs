@@ -31,7 +31,8 @@ public static class RssHash
     }
 }
 
-/// <summary>A redirection table: which queue a hash goes to. Read from any thread; change it while nobody reads.</summary>
+/// <summary>A redirection table: which queue a hash goes to. Read from any thread; change it while nobody
+/// reads.</summary>
 public sealed class RedirectionTable
 {
     private readonly ushort[] _queues;
@@ -45,7 +46,7 @@ public sealed class RedirectionTable
         ArgumentOutOfRangeException.ThrowIfLessThan(queues, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(queues, 65536);
         if (entries < 1 || (entries & entries - 1) != 0)
-            throw new ArgumentOutOfRangeException(nameof(entries), entries, "a redirection table's size is a power of two");
+            throw new ArgumentOutOfRangeException(nameof(entries), entries, "must be a power of two");
         _queues = new ushort[entries];
         for (int i = 0; i < entries; i++)
             _queues[i] = (ushort)(i % queues);

@@ -22,7 +22,8 @@ public struct UdpHeader
     [FieldOffset(6)] public Be16 Checksum;
 }
 
-/// <summary>SCTP common header, 12 bytes; chunks follow. RFC 9260 §3.1. Its checksum is a CRC32c, stored little-endian.</summary>
+/// <summary>SCTP common header, 12 bytes; chunks follow. RFC 9260 §3.1. Its checksum is a CRC32c, stored
+/// little-endian.</summary>
 [StructLayout(LayoutKind.Explicit, Size = Size, Pack = 1)]
 public struct SctpHeader
 {

@@ -73,7 +73,8 @@ public class ChecksumTests
             header[8] = (byte)(random >> 5 | 2);
             ref IPv4Header ip = ref header.AsSpan().HeaderAt<IPv4Header>();
             ip.Checksum = Checksum.IPv4(in ip);
-            return ip.TryDecrementTimeToLive() && Checksum.VerifyIPv4(header) && header[8] == (byte)((random >> 5 | 2) - 1);
+            return ip.TryDecrementTimeToLive() && Checksum.VerifyIPv4(header)
+                && header[8] == (byte)((random >> 5 | 2) - 1);
         }).QuickCheckThrowOnFailure();
         header.AsSpan().HeaderAt<IPv4Header>().TimeToLive = 1;
         Assert.False(header.AsSpan().HeaderAt<IPv4Header>().TryDecrementTimeToLive());

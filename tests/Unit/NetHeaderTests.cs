@@ -77,7 +77,8 @@ public class NetHeaderTests
         {
             var address = new IPv4Address(value);
             return address.ToString() == address.ToIPAddress().ToString() && address.Value == value
-                && IPv4Address.Parse(address.ToString()) == address && IPv4Address.From(address.ToIPAddress()) == address;
+                && IPv4Address.Parse(address.ToString()) == address
+                && IPv4Address.From(address.ToIPAddress()) == address;
         }).QuickCheckThrowOnFailure();
         Assert.Equal(new IPv4Address(0xc0000201), new IPv4Address(192, 0, 2, 1));
     }
@@ -116,7 +117,8 @@ public class NetHeaderTests
     public void OptionReader_TcpSynOptions_GivesEachAndStopsAtEnd()
     {
         // MSS 1460, NOP, window scale 7, NOP, NOP, timestamps, end, garbage that must not be read.
-        byte[] options = Convert.FromHexString("020405b4" + "01" + "030307" + "0101" + "080a0000000100000002" + "00" + "ff");
+        byte[] options = Convert.FromHexString("020405b4" + "01" + "030307" + "0101"
+            + "080a0000000100000002" + "00" + "ff");
         var reader = new OptionReader(options);
         Assert.True(reader.TryNext(out byte kind, out ReadOnlySpan<byte> value));
         Assert.Equal((2, 2), (kind, value.Length));
@@ -157,7 +159,8 @@ public class NetHeaderTests
     public void IPv6Extensions_ChainWithFragment_WalksToTransport()
     {
         // hop-by-hop (8) -> routing (16) -> fragment, first of many -> UDP
-        byte[] bytes = Convert.FromHexString("2b00000000000000" + "2c01" + new string('0', 28) + "1100000100000007" + "ffff");
+        byte[] bytes = Convert.FromHexString("2b00000000000000" + "2c01" + new string('0', 28)
+            + "1100000100000007" + "ffff");
         byte next = IPProtocols.HopByHop;
         Assert.True(IPv6Extensions.TryWalk(bytes, ref next, out int length, out bool fragment));
         Assert.Equal((IPProtocols.Udp, 32, true), (next, length, fragment));
@@ -185,8 +188,9 @@ public class NetHeaderTests
         bytes.HeaderAt<VxlanHeader>().Vni = 7;
         Assert.Equal("0800000000000700", Convert.ToHexStringLower(bytes));
         bytes = Convert.FromHexString("b0016558");
-        Assert.Equal((16, true, true, true, 1), (bytes.HeaderAt<GreHeader>().HeaderLength, bytes.HeaderAt<GreHeader>().HasKey,
-            bytes.HeaderAt<GreHeader>().HasChecksum, bytes.HeaderAt<GreHeader>().HasSequence, bytes.HeaderAt<GreHeader>().Version));
+        ref GreHeader gre = ref bytes.HeaderAt<GreHeader>();
+        Assert.Equal((16, true, true, true, 1),
+            (gre.HeaderLength, gre.HasKey, gre.HasChecksum, gre.HasSequence, gre.Version));
         bytes = Convert.FromHexString("0001f3ff");
         ref MplsHeader mpls = ref bytes.HeaderAt<MplsHeader>();
         Assert.Equal((0x1f, 1, true, (byte)255), (mpls.Label, mpls.TrafficClass, mpls.IsBottom, mpls.TimeToLive));

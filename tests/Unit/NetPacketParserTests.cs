@@ -59,7 +59,8 @@ public class NetPacketParserTests
         Check("0800" + IPv4("11") + "1234" + "12b5" + "00000000" + "0800000000000100" + inner,
             "L2_ETHER L3_IPV4 L4_UDP TUNNEL_VXLAN INNER_L2_ETHER INNER_L3_IPV4 INNER_L4_TCP", 14, 20, 8, 8, 14, 20, 20);
         Check("86dd" + IPv6("11") + "1234" + "17c1" + "00000000" + "0100655800000100" + "00000000" + inner,
-            "L2_ETHER L3_IPV6 L4_UDP TUNNEL_GENEVE INNER_L2_ETHER INNER_L3_IPV4 INNER_L4_TCP", 14, 40, 8, 12, 14, 20, 20);
+            "L2_ETHER L3_IPV6 L4_UDP TUNNEL_GENEVE INNER_L2_ETHER INNER_L3_IPV4 INNER_L4_TCP",
+            14, 40, 8, 12, 14, 20, 20);
         Check("0800" + IPv4("2f") + "20006558" + "00000000" + inner,
             "L2_ETHER L3_IPV4 TUNNEL_NVGRE INNER_L2_ETHER INNER_L3_IPV4 INNER_L4_TCP", 14, 20, 0, 8, 14, 20, 20);
         Check("0800" + IPv4("2f") + "b00086dd" + new string('0', 24) + IPv6("11") + Udp,
@@ -87,8 +88,8 @@ public class NetPacketParserTests
     [Fact]
     public void Parse_EveryTruncation_NamesOnlyWholeHeaders()
     {
-        byte[] whole = Convert.FromHexString(Macs + "8100000186dd" + IPv6("00") + "1100000000000000" + "123412b500000000"
-            + "0800000000000100" + Macs + "0800" + IPv4("06") + Tcp);
+        byte[] whole = Convert.FromHexString(Macs + "8100000186dd" + IPv6("00") + "1100000000000000"
+            + "123412b500000000" + "0800000000000100" + Macs + "0800" + IPv4("06") + Tcp);
         uint wholeType = PacketParser.Parse(whole, out HeaderLengths all);
         Assert.Equal(whole.Length, all.Total);
         for (int length = 0; length < whole.Length; length++)
@@ -102,8 +103,9 @@ public class NetPacketParserTests
     [Fact]
     public void Parse_RandomBytesBehindPlausibleStarts_StaysInBounds()
     {
-        string[] starts = ["", "0800", "0800" + "45", "86dd" + "60", "8847", "88a80001", "0800" + IPv4("2f"), "0800" + IPv4("11")
-            + "000012b500000000" + "0800000000000000", "86dd" + IPv6("00"), "0800" + IPv4("11") + "000017c1"];
+        string[] starts = ["", "0800", "0800" + "45", "86dd" + "60", "8847", "88a80001", "0800" + IPv4("2f"),
+            "0800" + IPv4("11") + "000012b500000000" + "0800000000000000",
+            "86dd" + IPv6("00"), "0800" + IPv4("11") + "000017c1"];
         Prop.ForAll(ArbMap.Default.ArbFor<byte[]>(), ArbMap.Default.ArbFor<int>(), (tail, which) =>
         {
             byte[] frame = [.. Convert.FromHexString(Macs + starts[(which & int.MaxValue) % starts.Length]), .. tail];
@@ -117,8 +119,8 @@ public class NetPacketParserTests
     [Fact]
     public void Parse_MutatedTunnel_StaysInBounds()
     {
-        byte[] whole = Convert.FromHexString(Macs + "8100000186dd" + IPv6("00") + "1100000000000000" + "123412b500000000"
-            + "0800000000000100" + Macs + "0800" + IPv4("06") + Tcp);
+        byte[] whole = Convert.FromHexString(Macs + "8100000186dd" + IPv6("00") + "1100000000000000"
+            + "123412b500000000" + "0800000000000100" + Macs + "0800" + IPv4("06") + Tcp);
         var random = new Random(7);
         for (int i = 0; i < 100_000; i++)
         {

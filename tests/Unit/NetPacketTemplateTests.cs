@@ -8,8 +8,9 @@ public class NetPacketTemplateTests
 {
     private static readonly MacAddress s_from = MacAddress.Local(1), s_to = MacAddress.Local(2);
 
-    private static PacketTemplate Udp4(int bytes, ushort? tci = null, bool checksum = true) => PacketTemplate.Udp4(s_from, s_to,
-        new IPv4Address(198, 18, 0, 1), new IPv4Address(198, 18, 0, 2), 1024, 9, bytes, tci, checksum);
+    private static PacketTemplate Udp4(int bytes, ushort? tci = null, bool checksum = true) =>
+        PacketTemplate.Udp4(s_from, s_to, new IPv4Address(198, 18, 0, 1), new IPv4Address(198, 18, 0, 2),
+            1024, 9, bytes, tci, checksum);
 
     private static PacketTemplate Udp6(int bytes, ushort? tci = null) => PacketTemplate.Udp6(s_from, s_to,
         IPv6Address.Parse("2001:db8::1"), IPv6Address.Parse("2001:db8::2"), 1024, 9, bytes, tci);
@@ -36,7 +37,8 @@ public class NetPacketTemplateTests
         Check6(frame, 14);
         frame = Udp6(80, 0x2005).Frame.ToArray();
         Check6(frame, 18);
-        Assert.Equal("L2_ETHER_VLAN L3_IPV6 L4_UDP", PacketType.GetName(PacketParser.Parse(frame, out HeaderLengths _)));
+        uint type = PacketParser.Parse(frame, out HeaderLengths _);
+        Assert.Equal("L2_ETHER_VLAN L3_IPV6 L4_UDP", PacketType.GetName(type));
         Check4(Udp4(60, 0x2005).Frame.ToArray(), 18);
     }
 

@@ -10,7 +10,10 @@ namespace Dataplane.Tests;
 
 public class NetToeplitzTests
 {
-    /// <summary>The published RSS verification suite: source, destination, ports, hash without and with ports.</summary>
+    private static readonly MacAddress s_a = MacAddress.Local(1), s_b = MacAddress.Local(2);
+
+    /// <summary>The published RSS verification suite: source, destination, ports, hash without and with
+    /// ports.</summary>
     [Theory]
     [InlineData("66.9.149.187", 2794, "161.142.100.80", 1766, 0x323e8fc2, 0x51ccc178)]
     [InlineData("199.92.111.2", 14230, "65.69.140.83", 4739, 0xd718262a, 0xc626b0ea)]
@@ -19,7 +22,8 @@ public class NetToeplitzTests
     [InlineData("153.39.163.191", 44251, "202.188.127.2", 1303, 0x5d1809c5, 0x10e828a2)]
     [InlineData("3ffe:2501:200:1fff::7", 2794, "3ffe:2501:200:3::1", 1766, 0x2cc18cd5, 0x40207d3d)]
     [InlineData("3ffe:501:8::260:97ff:fe40:efab", 14230, "ff02::1", 4739, 0x0f0c461c, 0xdde51bbf)]
-    [InlineData("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251, "fe80::200:f8ff:fe21:67cf", 38024, 0x4b61e985, 0x02d1feef)]
+    [InlineData("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251, "fe80::200:f8ff:fe21:67cf", 38024, 0x4b61e985,
+        0x02d1feef)]
     public void Hash_VerificationSuite_Matches(string source, int sourcePort, string destination, int destinationPort,
         uint withoutPorts, uint withPorts)
     {
@@ -30,7 +34,7 @@ public class NetToeplitzTests
         {
             IPv4Address to = IPv4Address.Parse(destination);
             Assert.Equal((withoutPorts, withPorts), (t.Hash(from, to), t.Hash(from, to, sport, dport)));
-            frame = PacketTemplate.Udp4(MacAddress.Local(1), MacAddress.Local(2), from, to, sport, dport, 60).Frame.ToArray();
+            frame = PacketTemplate.Udp4(s_a, s_b, from, to, sport, dport, 60).Frame.ToArray();
             Assert.Equal(withPorts, RssHash.Compute(frame));
             frame.AsSpan().HeaderAt<IPv4Header>(14).FragmentField = IPv4Header.MoreFragmentsFlag;
         }
@@ -38,7 +42,7 @@ public class NetToeplitzTests
         {
             IPv6Address from6 = IPv6Address.Parse(source), to6 = IPv6Address.Parse(destination);
             Assert.Equal((withoutPorts, withPorts), (t.Hash(from6, to6), t.Hash(from6, to6, sport, dport)));
-            frame = PacketTemplate.Udp6(MacAddress.Local(1), MacAddress.Local(2), from6, to6, sport, dport, 80).Frame.ToArray();
+            frame = PacketTemplate.Udp6(s_a, s_b, from6, to6, sport, dport, 80).Frame.ToArray();
             Assert.Equal(withPorts, RssHash.Compute(frame));
             frame.AsSpan().HeaderAt<IPv6Header>(14).NextHeader = IPProtocols.NoNext;
         }
@@ -101,7 +105,7 @@ public class NetToeplitzTests
     public void RedirectionTable_ManyFlows_SpreadsOverAllQueues()
     {
         var table = new RedirectionTable(queues: 4);
-        PacketTemplate template = PacketTemplate.Udp4(MacAddress.Local(1), MacAddress.Local(2), new IPv4Address(10, 0, 0, 1),
+        PacketTemplate template = PacketTemplate.Udp4(s_a, s_b, new IPv4Address(10, 0, 0, 1),
             new IPv4Address(10, 1, 0, 1), 1024, 9, 60);
         var counts = new int[4];
         byte[] frame = new byte[60];

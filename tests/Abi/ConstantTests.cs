@@ -1,0 +1,84 @@
+using System.Globalization;
+using System.Reflection;
+using System.Text.RegularExpressions;
+using Dataplane.Native;
+
+namespace Dataplane.Tests;
+
+public partial class ConstantTests
+{
+    /// <summary>Which headers define the constants of a class of src/Native; to add a class, add a line.</summary>
+    private static readonly Dictionary<string, string> s_headers = new()
+    {
+        ["Clock"] = "time.h",
+        ["Filter"] = "linux/filter.h",
+        ["IfPacket"] = "linux/if_packet.h linux/if_ether.h",
+        ["IfTun"] = "sys/ioctl.h linux/if_tun.h",
+        ["Mman"] = "sys/mman.h linux/memfd.h",
+        ["SockIos"] = "sys/ioctl.h net/if.h net/if_arp.h",
+        ["Socket"] = "sys/socket.h",
+        ["Uio"] = "limits.h",
+        ["VirtioNet"] = "linux/virtio_net.h",
+    };
+
+    /// <summary>Names that are composed in C.</summary>
+    private static readonly Dictionary<string, string> s_composed = new() { ["BPF_RET_K"] = "BPF_RET | BPF_K" };
+
+    /// <summary>Names these headers do not have, so nothing here checks them.</summary>
+    private static readonly string[] s_unchecked =
+    [
+        "VLAN_HLEN",                    // linux/if_vlan.h, not given to user space
+        "VIRTIO_NET_HDR_GSO_UDP_L4",    // since linux-libc-dev 6.2; Debian 12 has 6.1
+    ];
+
+    public static IEnumerable<ITheoryDataRow> Classes =>
+        s_headers.Keys.Select(name => new TheoryDataRow<string>(name));
+
+    [Theory]
+    [MemberData(nameof(Classes))]
+    public void Constants_OfANativeClass_EqualTheHeaders(string name)
+    {
+        Type type = NativeClasses().SingleOrDefault(type => type.Name == name)
+            ?? throw new InvalidOperationException($"src/Native has no class {name} with constants: take its row out");
+        Compare(s_headers[name], [.. Constants(type).Select(field => (field.Name,
+            s_composed.GetValueOrDefault(field.Name, field.Name), Value(field)))],
+            "linux-libc-dev libc6-dev");
+    }
+
+    [Fact]
+    public void NativeClass_WithConstants_HasARow() =>
+        Assert.Empty(NativeClasses().Select(type => type.Name).Except(s_headers.Keys));
+
+    [Fact]
+    public void Errno_EveryName_EqualsErrnoH() =>
+        Compare("errno.h", [.. Enum.GetValues<Errno>().Where(errno => errno != Errno.None)
+            .Select(errno => (errno.ToString(), errno.ToString(), (long)errno))], "libc6-dev");
+
+    /// <summary>Compares numbers of ours with expressions in C, one by one, by name.</summary>
+    internal static void Compare(string headers, IReadOnlyList<(string Ours, string C, long Value)> rows,
+        string package, string? pkgConfig = null)
+    {
+        Assert.NotEmpty(rows);
+        long[] values = CProbe.Evaluate(headers, [.. rows.Select(row => row.C)], package, pkgConfig);
+        Assert.Equal(rows.Zip(values, (row, value) => $"{row.Ours} = 0x{value:x}"),
+            rows.Select(row => $"{row.Ours} = 0x{row.Value:x}"));
+    }
+
+    private static IEnumerable<Type> NativeClasses() => typeof(Mman).Assembly.GetTypes()
+        .Where(type => type is { IsAbstract: true, IsSealed: true, Namespace: "Dataplane.Native" }
+            && Constants(type).Any());
+
+    private static IEnumerable<FieldInfo> Constants(Type type) =>
+        type.GetFields(BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)
+            .Where(field => field.IsLiteral && CName().IsMatch(field.Name) && !s_unchecked.Contains(field.Name));
+
+    private static long Value(FieldInfo field) => field.GetRawConstantValue() switch
+    {
+        ulong value => unchecked((long)value),
+        { } value => Convert.ToInt64(value, CultureInfo.InvariantCulture),
+        null => throw new InvalidOperationException($"{field.Name} has no value"),
+    };
+
+    [GeneratedRegex("^[A-Z][A-Z0-9]*_[A-Z0-9_]+$|^[A-Z]{2,}[A-Z0-9]*$")]
+    private static partial Regex CName();
+}
