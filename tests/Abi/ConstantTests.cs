@@ -11,12 +11,15 @@ public partial class ConstantTests
     private static readonly Dictionary<string, string> s_headers = new()
     {
         ["Clock"] = "time.h",
+        ["Fcntl"] = "fcntl.h sys/file.h",
         ["Filter"] = "linux/filter.h",
         ["IfPacket"] = "linux/if_packet.h linux/if_ether.h",
         ["IfTun"] = "sys/ioctl.h linux/if_tun.h",
+        ["Mempolicy"] = "linux/mempolicy.h",
         ["Mman"] = "sys/mman.h linux/memfd.h",
         ["SockIos"] = "sys/ioctl.h net/if.h net/if_arp.h",
         ["Socket"] = "sys/socket.h",
+        ["Statfs"] = "linux/magic.h",
         ["Uio"] = "limits.h",
         ["VirtioNet"] = "linux/virtio_net.h",
     };

@@ -22,6 +22,28 @@ public partial class DpdkTests
     [Fact]
     public void TxOffloads_EveryName_HasDpdksValue() => CompareOffloads<TxOffloads>("RTE_ETH_TX_OFFLOAD_");
 
+    [Fact]
+    public void MbufFlags_EveryName_HasDpdksValue() =>
+        ConstantTests.Compare("rte_mbuf.h", [.. Enum.GetNames<MbufFlags>().Where(name => name != "None")
+            .Select(name => (name, "RTE_MBUF_F_" + Flag(Upper(name)),
+                unchecked((long)(ulong)Enum.Parse<MbufFlags>(name))))],
+            "libdpdk-dev", "libdpdk");
+
+    private static string Flag(string name)
+    {
+        foreach ((string ours, string theirs) in ((string, string)[])
+            [("CHECKSUM", "CKSUM"), ("TIMESTAMP", "TMST"), ("SECURITY", "SEC"), ("FLEXIBLE", "FLX")])
+            name = name.Replace(ours, theirs, StringComparison.Ordinal);
+        return name switch
+        {
+            "TX_TCP_SEGMENT" => "TX_TCP_SEG",
+            "TX_UDP_SEGMENT" => "TX_UDP_SEG",
+            "TX_L4_CKSUM_MASK" => "TX_L4_MASK",
+            "TX_TUNNEL_MPLS_IN_UDP" => "TX_TUNNEL_MPLSINUDP",
+            _ => name,
+        };
+    }
+
     private static void CompareOffloads<T>(string prefix) where T : struct, Enum =>
         ConstantTests.Compare("rte_ethdev.h", [.. Enum.GetValues<T>().Where(value => Convert.ToUInt64(value) != 0)
             .Select(value => (value.ToString(), prefix + Offload(Upper(value.ToString())),
