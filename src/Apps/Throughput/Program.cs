@@ -1,1 +1,61 @@
-Console.WriteLine("Dataplane");
+using Dataplane;
+using Dataplane.Apps.Throughput;
+
+try
+{
+    EalOptions ealOptions = EalOptions.Parse(args, out string[] own);
+    if (ealOptions.Help || ealOptions.Version)
+    {
+        Console.WriteLine(ealOptions.Help ? EalOptions.HelpText : $"Dataplane {typeof(Eal).Assembly.GetName().Version}");
+        if (ealOptions.Help)
+            ThroughputOptions.Parse(["--help"], out _);
+        return 0;
+    }
+    ThroughputOptions? options = ThroughputOptions.Parse(own, out int exitCode);
+    if (options == null)
+        return exitCode;
+    if (args.Length == 0)
+        ealOptions = ealOptions with { Vdevs = ["net_wire0", "net_wire1"] };
+    return Run(ealOptions, options);
+}
+catch (DataplaneException e)
+{
+    Console.Error.WriteLine($"Throughput: {e.Message}");
+    return 1;
+}
+catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+{
+    Console.Error.WriteLine($"Throughput: cannot write the results: {e.Message}");
+    return 1;
+}
+
+static int Run(EalOptions ealOptions, ThroughputOptions options)
+{
+    using Eal eal = Eal.Initialize(ealOptions);
+    using PortList ports = PortList.Probe(eal, Dataplane.Pmd.Drivers.All);
+    using var bench = new Bench(eal, ports.Ports, options);
+    var frames = new List<FrameResult>();
+    int collections = GC.CollectionCount(0);
+    try
+    {
+        foreach (string frame in options.Frames)
+        {
+            Console.Error.WriteLine($"frame {frame} ...");
+            frames.Add(bench.Measure(frame));
+        }
+    }
+    catch (OperationCanceledException)
+    {
+        Console.Error.WriteLine("stopped: what was measured until now follows");
+    }
+    bench.Stop();
+    var report = new ThroughputReport(DateTime.UtcNow.ToString("yyyy-MM-dd"), options.Test.ToString().ToLowerInvariant(),
+        options.Path.ToString().ToLowerInvariant(), [.. ports.Ports.Select(port => port.Name)], options.Burst,
+        options.TrialSeconds, options.LossPercent, frames, GC.CollectionCount(0) - collections, bench.PoolLeaks);
+    ResultTable.Print(report);
+    if (options.JsonPath != null)
+        report.Save(options.JsonPath);
+    if (options.SvgPath != null)
+        File.WriteAllText(options.SvgPath, SvgChart.Draw(report));
+    return report.PoolLeaks == 0 && frames.All(frame => frame.Best != null) ? 0 : 2;
+}
