@@ -1,3 +1,6 @@
+using FsCheck;
+using FsCheck.Fluent;
+
 namespace Dataplane.Tests;
 
 public class OptionsParserTests
@@ -177,6 +180,26 @@ public class OptionsParserTests
         Assert.Throws<ConfigException>(() => new EalOptions { Lcores = [] }.Validate());
         Assert.Throws<ConfigException>(() => new EalOptions { MemoryMb = 1, NumaMemoryMb = [1] }.Validate());
         new EalOptions { Lcores = [lcore], MemoryMb = 1 }.Validate();
+    }
+
+    [Fact]
+    public void Parse_AnyArguments_GivesOptionsOrConfigException()
+    {
+        string[] words = [.. OptionTable.All.SelectMany(option => option.Names), .. OptionTable.Elsewhere.Keys, "--", "-", "=",
+            "0-1", "(1,2)@0", "64", "net_null0,a=[1", "*:8", ":", "0x", ",", "", "\0", "-l0", "-m=1", "--lcores=", "--=", "é"];
+        Gen<string> word = Gen.Elements(words);
+        Gen<string> glued = from a in word from b in word select a + b;
+        Prop.ForAll(Gen.ArrayOf(Gen.OneOf(word, glued)).ToArbitrary(), args =>
+        {
+            try
+            {
+                return EalOptions.Parse(args, out _) != null;
+            }
+            catch (ConfigException e)
+            {
+                return e.What.Length > 0;
+            }
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(2000));
     }
 
     [Fact]
