@@ -5,9 +5,10 @@ namespace Dataplane;
 
 public readonly unsafe partial struct Mbuf
 {
-    // RefCnt and NbSegs within RearmData, both 1: one owner, one segment (so Next is null, and line 1 stays untouched).
-    private const ulong SimpleMask = 0x0000_ffff_ffff_0000, Simple = 0x0000_0001_0001_0000;
-    private const int AttachedShift = 61;
+    // One owner, one segment (so Next is null, and the header's second line stays untouched): RefCnt and NbSegs as one
+    // word, and the byte of OlFlags with External and Indirect.
+    private const uint OneAndOne = 0x0001_0001;
+    private const int AttachedByte = 31, Attached = 0x60;
     private const int RunLength = 64;
 
     /// <summary>
@@ -26,8 +27,8 @@ public readonly unsafe partial struct Mbuf
     public static void FreeBulk(ReadOnlySpan<Mbuf> packets)
     {
         ref Mbuf first = ref MemoryMarshal.GetReference(packets);
-        int at = 0;
-        while (at < packets.Length)
+        nint at = 0, end = packets.Length;
+        while (at < end)
         {
             MbufHeader* m = Unsafe.Add(ref first, at).Header;
             if (m == null || !IsSimple(m))
@@ -37,15 +38,15 @@ public readonly unsafe partial struct Mbuf
                 at++;
                 continue;
             }
-            void* pool = m->Pool;
-            int start = at++;
-            for (; at < packets.Length; at++)
+            var pool = (MempoolHeader*)m->Pool;
+            nint start = at++;
+            for (; at < end; at++)
             {
                 m = Unsafe.Add(ref first, at).Header;
-                if (m == null || ((nuint)m->Pool ^ (nuint)pool) != 0 || !IsSimple(m))
+                if (m == null || m->Pool != pool || !IsSimple(m))
                     break;
             }
-            MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool),
+            MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool),
                 ref Unsafe.As<Mbuf, nint>(ref Unsafe.Add(ref first, start)), (uint)(at - start));
         }
     }
@@ -74,7 +75,7 @@ public readonly unsafe partial struct Mbuf
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool IsSimple(MbufHeader* m) =>
-        (((m->RearmData & SimpleMask) ^ Simple) | ((ulong)m->OlFlags >> AttachedShift)) == 0;
+        *(uint*)&m->RefCnt == OneAndOne && (((byte*)m)[AttachedByte] & Attached) == 0;
 
     private static void Put(MbufHeader* m)
     {
