@@ -6,7 +6,8 @@ namespace Dataplane;
 internal static unsafe class MempoolBackend
 {
     private static readonly string[] s_names =
-        ["ring_mp_mc", "ring_sp_sc", "ring_mp_sc", "ring_sp_mc", "ring_mt_rts", "ring_mt_hts"];
+        ["ring_mp_mc", "ring_sp_sc", "ring_mp_sc", "ring_sp_mc", "ring_mt_rts", "ring_mt_hts",
+            "stack", "lf_stack"];
 
     /// <summary>The name DPDK gives a kind.</summary>
     internal static string NameOf(MempoolKind kind) => s_names[(int)kind];
@@ -33,33 +34,65 @@ internal static unsafe class MempoolBackend
     }
 
     /// <summary>Bytes the backend of a pool of <paramref name="count"/> objects takes.</summary>
-    internal static nuint BytesFor(MempoolKind kind, int count) =>
-        RingHeader.BytesFor(RingHeader.SlotsFor(count, exactSize: true), sizeof(nint));
+    /// <exception cref="ConfigException">The count is more than it can hold.</exception>
+    internal static nuint BytesFor(MempoolKind kind, int count) => kind switch
+    {
+        MempoolKind.Stack => StackHeader.BytesFor(StackKind.Locked, count),
+        MempoolKind.LockFreeStack => StackHeader.BytesFor(StackKind.LockFree, count),
+        _ => RingHeader.BytesFor(RingHeader.SlotsFor(count, exactSize: true), sizeof(nint)),
+    };
 
     /// <summary>Makes an empty backend in zeroed, 128-aligned memory.</summary>
     internal static void Init(void* backend, MempoolKind kind, string name, int count)
     {
-        (RingSync producer, RingSync consumer) = kind switch
+        switch (kind)
         {
-            MempoolKind.RingSpSc => (RingSync.SingleThread, RingSync.SingleThread),
-            MempoolKind.RingMpSc => (RingSync.MultiThread, RingSync.SingleThread),
-            MempoolKind.RingSpMc => (RingSync.SingleThread, RingSync.MultiThread),
-            MempoolKind.RingMtRts => (RingSync.RelaxedTail, RingSync.RelaxedTail),
-            MempoolKind.RingMtHts => (RingSync.HeadTail, RingSync.HeadTail),
-            _ => (RingSync.MultiThread, RingSync.MultiThread),
-        };
-        RingHeader.Init((RingHeader*)backend, name, count, sizeof(nint), producer, consumer, exactSize: true);
+            case MempoolKind.Stack:
+                StackHeader.Init((StackHeader*)backend, name, StackKind.Locked, count);
+                break;
+            case MempoolKind.LockFreeStack:
+                StackHeader.Init((StackHeader*)backend, name, StackKind.LockFree, count);
+                break;
+            default:
+                (RingSync producer, RingSync consumer) = SyncOf(kind);
+                RingHeader.Init((RingHeader*)backend, name, count, sizeof(nint), producer, consumer, exactSize: true);
+                break;
+        }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static bool TryGet(MempoolHeader* pool, ref nint objects, uint count) =>
-        RingDispatch.Dequeue((RingHeader*)pool->Backend, ref objects, count, RingClaim.Bulk, out _) != 0;
+    /// <summary>Takes objects, all or none. The pool's caches call it, so once in many bursts.</summary>
+    internal static bool TryGet(MempoolHeader* pool, ref nint objects, uint count) => pool->Kind switch
+    {
+        MempoolKind.Stack => LockedStackCore.TryPopBulk((StackHeader*)pool->Backend, ref Words(ref objects), count),
+        MempoolKind.LockFreeStack =>
+            LockFreeStackCore.TryPopBulk((StackHeader*)pool->Backend, ref Words(ref objects), count),
+        _ => RingDispatch.Dequeue((RingHeader*)pool->Backend, ref objects, count, RingClaim.Bulk, out _) != 0,
+    };
 
+    /// <summary>Puts objects.</summary>
     /// <returns>False when it is full: more was put than was ever taken.</returns>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static bool TryPut(MempoolHeader* pool, ref nint objects, uint count) =>
-        RingDispatch.Enqueue((RingHeader*)pool->Backend, ref objects, count, RingClaim.Bulk, out _) != 0;
+    internal static bool TryPut(MempoolHeader* pool, ref nint objects, uint count) => pool->Kind switch
+    {
+        MempoolKind.Stack => LockedStackCore.TryPushBulk((StackHeader*)pool->Backend, ref Words(ref objects), count),
+        MempoolKind.LockFreeStack =>
+            LockFreeStackCore.TryPushBulk((StackHeader*)pool->Backend, ref Words(ref objects), count),
+        _ => RingDispatch.Enqueue((RingHeader*)pool->Backend, ref objects, count, RingClaim.Bulk, out _) != 0,
+    };
 
-    /// <summary>Objects in it.</summary>
-    internal static uint Count(MempoolHeader* pool) => RingHeader.Count((RingHeader*)pool->Backend);
+    /// <summary>Objects in it; exact while nobody is inside.</summary>
+    internal static uint Count(MempoolHeader* pool) => pool->Kind < MempoolKind.Stack
+        ? RingHeader.Count((RingHeader*)pool->Backend)
+        : (uint)Math.Max(0, Volatile.Read(ref ((StackHeader*)pool->Backend)->Count));
+
+    private static (RingSync Producer, RingSync Consumer) SyncOf(MempoolKind kind) => kind switch
+    {
+        MempoolKind.RingSpSc => (RingSync.SingleThread, RingSync.SingleThread),
+        MempoolKind.RingMpSc => (RingSync.MultiThread, RingSync.SingleThread),
+        MempoolKind.RingSpMc => (RingSync.SingleThread, RingSync.MultiThread),
+        MempoolKind.RingMtRts => (RingSync.RelaxedTail, RingSync.RelaxedTail),
+        MempoolKind.RingMtHts => (RingSync.HeadTail, RingSync.HeadTail),
+        _ => (RingSync.MultiThread, RingSync.MultiThread),
+    };
+
+    private static ref ulong Words(ref nint objects) => ref Unsafe.As<nint, ulong>(ref objects);
 }

@@ -20,6 +20,12 @@ public enum MempoolKind
 
     /// <summary>A ring with head-tail sync (ring_mt_hts): for more threads than CPUs.</summary>
     RingMtHts,
+
+    /// <summary>A stack under a spinlock (stack): the objects put last are got first, without caches too.</summary>
+    Stack,
+
+    /// <summary>A lock-free stack (lf_stack).</summary>
+    LockFreeStack,
 }
 
 /// <summary>How a pool lays its objects out and who uses it. Values as MEMPOOL_F_*.</summary>

@@ -5,7 +5,7 @@ namespace Dataplane.Tests;
 public unsafe class MempoolTests
 {
     private static readonly string[] s_handlers =
-        ["ring_mp_mc", "ring_sp_sc", "ring_mp_sc", "ring_sp_mc", "ring_mt_rts", "ring_mt_hts"];
+        ["ring_mp_mc", "ring_sp_sc", "ring_mp_sc", "ring_sp_mc", "ring_mt_rts", "ring_mt_hts", "stack", "lf_stack"];
 
     public static TheoryData<string> Handlers => new(s_handlers);
 
@@ -134,7 +134,8 @@ public unsafe class MempoolTests
         using Eal eal = Eal.Initialize(new EalOptions());
         Mempool pool = Mempool.Create(eal.Memory, "p", 8, 24, handler: "ring_mt_hts");
         Mempool found = Mempool.Lookup(eal.Memory, "p")!;
-        Assert.Equal((pool.Name, pool.Count, pool.ElementBytes, pool.Kind), (found.Name, found.Count, found.ElementBytes, found.Kind));
+        Assert.Equal((pool.Name, pool.Count, pool.ElementBytes, pool.Kind),
+            (found.Name, found.Count, found.ElementBytes, found.Kind));
         Assert.True(found.TryGet(out _));
         Assert.Equal(7, pool.AvailableCount);
         pool.Dispose();
