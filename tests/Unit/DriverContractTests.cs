@@ -23,6 +23,22 @@ public sealed class WireDriverContract : DriverContract
     protected override IReadOnlyList<string> BadDevices => ["net_wire0,cabel=x"];
 }
 
+public sealed class RingLoopDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_ring0,size=64,queues=4"];
+    protected override IReadOnlyList<string> BadDevices =>
+    [
+        "net_ring0,queues=0", "net_ring1,queues=65", "net_ring2,size=0", "net_ring3,peer=net_ring9", "net_ring4,ring=1",
+        "net_ring5,nodeaction=a:0", "net_ring6,nodeaction=a:x:CREATE", "net_ring7,nodeaction=a:0:MAKE", "net_ring8,peer=net_ring8",
+    ];
+}
+
+public sealed class RingPairDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_ring0", "net_ring1,peer=net_ring0"];
+    protected override IReadOnlyList<string> BadDevices => ["net_ring0,peer=net_ring0"];
+}
+
 public sealed class FakeDriverContract : DriverContract
 {
     protected override IReadOnlyList<string> Devices => ["net_fake0"];

@@ -69,5 +69,6 @@ internal sealed class NullPort : Port
         new NullRxQueue(this, index, pool);
 
     /// <inheritdoc/>
-    protected override TxQueue CreateTxQueue(int index, TxQueueConfig config) => new NullTxQueue(this, index);
+    protected override TxQueue CreateTxQueue(int index, TxQueueConfig config) =>
+        new NullTxQueue(this, index, config);
 }

@@ -1,12 +1,16 @@
+using System.Runtime.InteropServices;
+
 namespace Dataplane.Pmd;
 
 /// <summary>Takes every packet, counts it and frees it.</summary>
 internal sealed unsafe class NullTxQueue : TxQueue
 {
     private readonly byte* _dummy;
+    private readonly bool _fastFree;
 
-    internal NullTxQueue(NullPort port, int index) : base(port, index)
+    internal NullTxQueue(NullPort port, int index, TxQueueConfig config) : base(port, index)
     {
+        _fastFree = (config.Offloads & TxOffloads.FastFree) != 0;
         if (port.Copy)
             _dummy = (byte*)port.Eal.Memory.Zmalloc(ushort.MaxValue);
     }
@@ -20,8 +24,19 @@ internal sealed unsafe class NullTxQueue : TxQueue
         foreach (Mbuf packet in packets)
             bytes += packet.Header->PktLen;
         Stats->Bytes += bytes;
-        Mbuf.FreeBulk(packets);
+        if (_fastFree && !packets.IsEmpty)
+            FreeFast(packets);
+        else
+            Mbuf.FreeBulk(packets);
         return packets.Length;
+    }
+
+    // What the application promised with FastFree: one pool, one segment, one owner.
+    private static void FreeFast(ReadOnlySpan<Mbuf> packets)
+    {
+        var pool = (MempoolHeader*)packets[0].Header->Pool;
+        MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool),
+            ref MemoryMarshal.GetReference(MemoryMarshal.Cast<Mbuf, nint>(packets)), (uint)packets.Length);
     }
 
     private void CopyOut(ReadOnlySpan<Mbuf> packets)
