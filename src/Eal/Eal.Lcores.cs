@@ -93,17 +93,26 @@ public sealed partial class Eal
 
     /// <summary>
     /// Asks every worker, running or launched later, to return: <see cref="Lcore.StopRequested"/> is true from now on.
-    /// SIGINT and SIGTERM do the same. Never blocks.
+    /// SIGINT and SIGTERM do the same. Services go on until <see cref="Dispose"/>. Never blocks.
     /// </summary>
     public void RequestStop()
     {
         _stop.Cancel();
         foreach (Lcore lcore in Lcores)
-            lcore.SetStop(true);
+            if (lcore.Role != LcoreRole.Service)
+                lcore.SetStop(true);
     }
 
     /// <summary>Asks what runs on one lcore now to return; the next launch there starts afresh. Never blocks.</summary>
-    public void RequestStop(int lcoreId) => GetLcore(lcoreId).SetStop(true);
+    /// <exception cref="ConfigException">There is no such lcore, or it runs services.</exception>
+    public void RequestStop(int lcoreId)
+    {
+        Lcore lcore = GetLcore(lcoreId);
+        if (lcore.Role == LcoreRole.Service)
+            throw new ConfigException($"lcore {lcoreId} runs services until the EAL is disposed",
+                fix: "disable a service by its IsEnabled, or take it off the lcore: eal.Services.Map(service, lcoreId, false)");
+        lcore.SetStop(true);
+    }
 
     /// <summary>Asks all that runs now to return and waits for it; lcores can be launched on again after that.</summary>
     /// <exception cref="LcoreException">A worker threw. All have ended.</exception>

@@ -22,6 +22,8 @@ public sealed partial class Eal
         }
         foreach (Lcore lcore in Lcores)
             lcore.Thread!.WaitPinned();
+        foreach (Lcore lcore in Lcores.Where(lcore => lcore.Role == LcoreRole.Service))
+            lcore.Thread!.Launch(new LcoreJob<ServiceWorker>(new(Services.AddLcore(lcore))), stopRequested: false);
         ReportOverlap();
     }
 
@@ -34,15 +36,24 @@ public sealed partial class Eal
     private static IEnumerable<LcoreAssignment> DefaultLcores(CpuSet cpus) =>
         cpus.Where(cpu => cpu < Lcore.Max).Select(cpu => new LcoreAssignment(cpu, CpuSet.Of(cpu)));
 
+    // Services last: workers may need them until they end.
     private void EndLcores()
     {
         RequestStop();
-        foreach (Lcore lcore in Lcores)
-            if (lcore.Thread is { } thread && !thread.WaitIdle(s_stopTimeout))
-                throw new DataplaneException($"the worker on lcore {lcore.Id} does not stop",
-                    $"it did not return within {s_stopTimeout.TotalSeconds} s of being asked to",
-                    "test lcore.StopRequested in its loop; then call Dispose again", errno: Errno.EBUSY);
+        foreach (Lcore lcore in Launchable)
+            EndWorker(lcore);
+        Services.Stop();
+        foreach (Lcore lcore in Lcores.Where(lcore => lcore.Role == LcoreRole.Service))
+            EndWorker(lcore);
         foreach (Lcore lcore in Lcores)
             lcore.Thread?.Exit();
+    }
+
+    private static void EndWorker(Lcore lcore)
+    {
+        if (!lcore.Thread!.WaitIdle(s_stopTimeout))
+            throw new DataplaneException($"the {(lcore.Role == LcoreRole.Service ? "service" : "worker")} on lcore {lcore.Id} does not stop",
+                $"it did not return within {s_stopTimeout.TotalSeconds} s of being asked to",
+                "test lcore.StopRequested in its loop; then call Dispose again", errno: Errno.EBUSY);
     }
 }

@@ -27,6 +27,7 @@ public sealed partial class Eal : IDisposable
         Log = new Log(options, logOutput);
         _logger = Log.CreateLogger("lib.eal");
         Alarms = new Alarms(this, _logger);
+        Services = new Services(_logger);
         StopToken = _stop.Token;
         try
         {
@@ -59,6 +60,9 @@ public sealed partial class Eal : IDisposable
 
     /// <summary>Timers that expire on lcores.</summary>
     public LcoreTimers Timers { get; } = new();
+
+    /// <summary>What the service lcores run.</summary>
+    public Services Services { get; }
 
     /// <summary>Callbacks on a control thread after a time.</summary>
     public Alarms Alarms { get; }
