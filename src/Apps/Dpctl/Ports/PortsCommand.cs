@@ -6,6 +6,8 @@ namespace Dataplane.Dpctl;
 /// <summary><c>dpctl ports</c>.</summary>
 internal static class PortsCommand
 {
+    private const int ArgumentsWidth = 90;   // columns; a driver's help may be longer than any terminal
+
     internal static int Run(Host host, IReadOnlyList<PortDriver> drivers, IAnsiConsole console, TextWriter? json)
     {
         IReadOnlyList<NetDevice> interfaces = NetDevice.ReadAll(host, drivers);
@@ -46,7 +48,8 @@ internal static class PortsCommand
 
     private static void PrintDrivers(VirtualDriver[] drivers, IAnsiConsole console)
     {
-        Table table = Titled("Virtual devices", "--vdev", "Arguments");
+        Table table = Titled("Virtual devices", "--vdev");
+        table.AddColumn(new TableColumn("Arguments").Width(ArgumentsWidth));
         foreach (VirtualDriver driver in drivers)
             Row(table, driver.Name + "N", driver.Help);
         console.Write(table);
