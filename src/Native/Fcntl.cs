@@ -20,4 +20,7 @@ internal static partial class Fcntl
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int ftruncate(SafeFileHandle fd, long length);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int unlink(string pathname);
 }

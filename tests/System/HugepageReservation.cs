@@ -26,9 +26,7 @@ internal sealed class HugepageReservation : IDisposable
         Assert.SkipUnless(Directory.Exists(_pool), $"needs hugepages of {kb} kB in the kernel (CONFIG_HUGETLBFS)");
         _machineLock = LockMachine();
         _before = Read("nr_hugepages");
-        int others = _before - Read("free_hugepages");
-        Write(others + pages);
-        if (Free == pages)
+        if (SpinWait.SpinUntil(() => TryReserve(pages), TimeSpan.FromSeconds(5)))
             return;
         Dispose();
         Assert.Skip($"needs {pages} hugepages of {kb} kB, memory is too fragmented: reboot, or reserve them at boot");
@@ -60,6 +58,13 @@ internal sealed class HugepageReservation : IDisposable
                 Thread.Sleep(100);
             }
         }
+    }
+
+    // Other processes may take and give back pages meanwhile.
+    private bool TryReserve(int pages)
+    {
+        Write(Read("nr_hugepages") - Free + pages);
+        return Free == pages;
     }
 
     private int Read(string file) => int.Parse(File.ReadAllText($"{_pool}/{file}"), CultureInfo.InvariantCulture);

@@ -57,12 +57,12 @@ internal sealed unsafe class HugeDirSource : PageSource
     public override void Dispose()
     {
         foreach (string file in _files)
-            File.Delete(file);
+            _ = Fcntl.unlink(file);
         _files.Clear();
         if (_lockFd != null)
         {
             LockDirectory(Fcntl.LOCK_EX);   // nobody may have opened the lock file we are about to remove
-            File.Delete(LockPath);
+            _ = Fcntl.unlink(LockPath);
         }
         Close();
         base.Dispose();
@@ -104,8 +104,9 @@ internal sealed unsafe class HugeDirSource : PageSource
     private void RemoveMaps()
     {
         foreach (string path in Directory.EnumerateFiles(_directory, _stem + "*"))
-            if (IsMap(Path.GetFileName(path.AsSpan())[_stem.Length..]))
-                File.Delete(path);
+            if (IsMap(Path.GetFileName(path.AsSpan())[_stem.Length..]) && Fcntl.unlink(path) < 0)
+                throw NativeException.FromErrno($"cannot remove '{path}', left by a process that died",
+                    fix: $"sudo rm {path}");
     }
 
     private static bool IsMap(ReadOnlySpan<char> rest)

@@ -110,6 +110,8 @@ public sealed unsafe partial class Memory
 
     private int[] NodesToTry(int numaNode)
     {
+        if (_nodes.Length == 1 && (numaNode == AnyNode || numaNode == _nodes[0]))
+            return _nodes;
         if (numaNode == AnyNode)
         {
             int here = MemoryNodes.OfCallingThread(_nodes);
