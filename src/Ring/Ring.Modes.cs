@@ -9,13 +9,11 @@ public sealed unsafe partial class Ring<T>
 {
     /// <summary><see cref="TryEnqueue"/> for the only producer.</summary>
     /// <returns>False when it is full.</returns>
-    public bool TryEnqueueSp(T item) =>
-        RingCore.Enqueue<StSync, T>(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
+    public bool TryEnqueueSp(T item) => RingCore.EnqueueOne<StSync, T>(_ring, item);
 
     /// <summary><see cref="TryEnqueue"/> for one of many producers.</summary>
     /// <returns>False when it is full.</returns>
-    public bool TryEnqueueMp(T item) =>
-        RingCore.Enqueue<MtSync, T>(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
+    public bool TryEnqueueMp(T item) => RingCore.EnqueueOne<MtSync, T>(_ring, item);
 
     /// <summary><see cref="TryEnqueueBulk(ReadOnlySpan{T})"/> for the only producer.</summary>
     /// <returns>False when they do not fit; none was taken.</returns>
@@ -39,19 +37,11 @@ public sealed unsafe partial class Ring<T>
 
     /// <summary><see cref="TryDequeue"/> for the only consumer.</summary>
     /// <returns>False when it is empty; <paramref name="item"/> is then default.</returns>
-    public bool TryDequeueSc(out T item)
-    {
-        item = default;
-        return RingCore.Dequeue<StSync, T>(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
-    }
+    public bool TryDequeueSc(out T item) => RingCore.DequeueOne<StSync, T>(_ring, out item);
 
     /// <summary><see cref="TryDequeue"/> for one of many consumers.</summary>
     /// <returns>False when it is empty; <paramref name="item"/> is then default.</returns>
-    public bool TryDequeueMc(out T item)
-    {
-        item = default;
-        return RingCore.Dequeue<MtSync, T>(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
-    }
+    public bool TryDequeueMc(out T item) => RingCore.DequeueOne<MtSync, T>(_ring, out item);
 
     /// <summary><see cref="TryDequeueBulk(Span{T})"/> for the only consumer.</summary>
     /// <returns>False when there are fewer; <paramref name="items"/> is then left alone.</returns>

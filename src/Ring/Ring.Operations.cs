@@ -5,15 +5,11 @@ public sealed unsafe partial class Ring<T>
 {
     /// <summary>Appends one element.</summary>
     /// <returns>False when it is full.</returns>
-    public bool TryEnqueue(T item) => RingDispatch.Enqueue(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
+    public bool TryEnqueue(T item) => RingDispatch.EnqueueOne(_ring, item);
 
     /// <summary>Takes the oldest element.</summary>
     /// <returns>False when it is empty; <paramref name="item"/> is then default.</returns>
-    public bool TryDequeue(out T item)
-    {
-        item = default;
-        return RingDispatch.Dequeue(_ring, ref item, 1, RingClaim.Bulk, out _) != 0;
-    }
+    public bool TryDequeue(out T item) => RingDispatch.DequeueOne(_ring, out item);
 
     /// <summary>Appends all of <paramref name="items"/> or none.</summary>
     /// <returns>False when they do not fit; none was taken.</returns>

@@ -38,6 +38,35 @@ internal static unsafe class RingCore
         return count;
     }
 
+    /// <summary>Appends one element: no copy loop, no wrap.</summary>
+    /// <returns>False when it is full.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static bool EnqueueOne<TSync, T>(RingHeader* ring, T item)
+        where TSync : struct, IRingSync where T : unmanaged
+    {
+        if (TSync.Claim(&ring->Producer, &ring->Consumer, ring->Capacity, 1, RingClaim.Bulk, out uint head, out _) == 0)
+            return false;
+        ((T*)RingHeader.Slots(ring))[head & ring->Mask] = item;
+        TSync.Publish(&ring->Producer, head, 1);
+        return true;
+    }
+
+    /// <summary>Takes one element off: no copy loop, no wrap.</summary>
+    /// <returns>False when it is empty; <paramref name="item"/> is then default.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static bool DequeueOne<TSync, T>(RingHeader* ring, out T item)
+        where TSync : struct, IRingSync where T : unmanaged
+    {
+        if (TSync.Claim(&ring->Consumer, &ring->Producer, 0, 1, RingClaim.Bulk, out uint head, out _) == 0)
+        {
+            item = default;
+            return false;
+        }
+        item = ((T*)RingHeader.Slots(ring))[head & ring->Mask];
+        TSync.Publish(&ring->Consumer, head, 1);
+        return true;
+    }
+
     /// <summary>Copies into the slots from <paramref name="head"/> on.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static void CopyIn<T>(RingHeader* ring, uint head, ref T items, uint count) where T : unmanaged

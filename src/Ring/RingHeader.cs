@@ -18,7 +18,7 @@ internal unsafe struct RingHeader
 {
     /// <summary>Distance between two writers: a line and the one the adjacent-line prefetcher takes with it.</summary>
     internal const int Separation = 128;
-    internal const int SizeBytes = 3 * Separation;
+    internal const int SizeBytes = 5 * Separation;
     internal const int MaxNameLength = 28;
     internal const uint MaxSize = 1u << 30;
 
@@ -30,7 +30,7 @@ internal unsafe struct RingHeader
     [FieldOffset(48)] internal RingSync ProducerSync;
     [FieldOffset(52)] internal RingSync ConsumerSync;
     [FieldOffset(Separation)] internal RingSide Producer;
-    [FieldOffset(2 * Separation)] internal RingSide Consumer;
+    [FieldOffset(3 * Separation)] internal RingSide Consumer;
 
     /// <summary>First element of a ring.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -87,8 +87,11 @@ internal unsafe struct RingHeader
     }
 }
 
-/// <summary>One side of a ring: what its threads write, apart from the other side's.</summary>
-[StructLayout(LayoutKind.Explicit, Size = RingHeader.Separation)]
+/// <summary>
+/// One side of a ring: what its threads write, apart from the other side's. The tail has a line of its own, since the
+/// other side polls it: claims then do not wait for that line to come back.
+/// </summary>
+[StructLayout(LayoutKind.Explicit, Size = 2 * RingHeader.Separation)]
 internal struct RingSide
 {
     /// <summary>Published up to here. The only field the other side reads.</summary>
@@ -99,14 +102,14 @@ internal struct RingSide
     [FieldOffset(0)] internal ulong TailWord;
 
     /// <summary>ST, MT, RTS: claimed up to here.</summary>
-    [FieldOffset(8)] internal uint Head;
+    [FieldOffset(RingHeader.Separation)] internal uint Head;
     /// <summary>ST, MT: the other side's tail as last seen, which spares its line. RTS: entries that came.</summary>
-    [FieldOffset(12)] internal uint PeerTail;
+    [FieldOffset(RingHeader.Separation + 4)] internal uint PeerTail;
     /// <summary>Head and PeerTail in one.</summary>
-    [FieldOffset(8)] internal ulong HeadWord;
+    [FieldOffset(RingHeader.Separation)] internal ulong HeadWord;
 
     /// <summary>RTS: how far the head may run before the tail.</summary>
-    [FieldOffset(16)] internal uint MaxDistance;
+    [FieldOffset(RingHeader.Separation + 8)] internal uint MaxDistance;
 
     internal void Reset() => TailWord = HeadWord = 0;
 }
