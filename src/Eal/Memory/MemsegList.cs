@@ -49,7 +49,7 @@ internal sealed unsafe class MemsegList : IDisposable
         }
     }
 
-    internal bool Contains(void* pointer) => (nuint)pointer - (nuint)Base < Volatile.Read(ref _committed);
+    internal bool Contains(void* pointer) => (nuint)pointer - (nuint)Base < Volatile.Read(ref _committed);   // G1
 
     /// <summary>
     /// Takes pages at the end, bound and faulted in. Not visible in <see cref="Committed"/> until <see cref="Publish"/>.
@@ -82,7 +82,7 @@ internal sealed unsafe class MemsegList : IDisposable
     {
         _memsegs.Add(memseg);
         Header->CommittedBytes = _committed + memseg.SizeBytes;
-        // M0: the page table is there before an address counts as ours. Pairs with the read in Contains.
+        // G0: the page table is there before an address counts as ours. Pairs with G1 in Contains (docs/ordering.md).
         Volatile.Write(ref _committed, _committed + memseg.SizeBytes);
     }
 
