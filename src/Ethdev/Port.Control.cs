@@ -10,8 +10,11 @@ public abstract unsafe partial class Port
     /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and not throw.</summary>
     public event Action<Port, PortEvent>? Events;
 
-    /// <summary>The MTU in force: payload bytes of the largest frame, headers and tags not counted.</summary>
-    public int Mtu { get; private set; } = 1500;
+    /// <summary>
+    /// The MTU in force: payload bytes of the largest frame, headers and tags not counted. Drivers set it where the
+    /// device comes with another than 1,500.
+    /// </summary>
+    public int Mtu { get; protected set; } = 1500;
 
     /// <summary>The port's own address.</summary>
     public virtual MacAddress MacAddress => MacAddresses[0];

@@ -4,5 +4,8 @@ namespace Dataplane.Pmd;
 public static class Drivers
 {
     /// <summary>All of them, for <see cref="PortList.Probe"/>.</summary>
-    public static IReadOnlyList<PortDriver> All { get; } = [new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd()];
+    public static IReadOnlyList<PortDriver> All { get; } =
+    [
+        new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(),
+    ];
 }

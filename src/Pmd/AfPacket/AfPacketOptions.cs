@@ -5,7 +5,7 @@ namespace Dataplane.Pmd;
 /// <summary>The arguments of an af_packet port.</summary>
 internal sealed record AfPacketOptions
 {
-    internal const string Help = "iface=NAME (needed), qpairs=N (1), blocksz=BYTES (131072) receive block, framesz=BYTES "
+    internal const string Help = "iface=NAME (needed), qpairs=N (1), blocksz=BYTES (524288) receive block, framesz=BYTES "
         + "transmit slot (fits the MTU), framecnt=N slots, retire=MS (1), qdisc_bypass=0|1 (0), "
         + "fanout_mode=hash|lb|cpu|rollover|rnd|qm (hash)";
 
@@ -15,7 +15,7 @@ internal sealed record AfPacketOptions
     /// <summary>Most queues each way.</summary>
     internal required int QueuePairs { get; init; }
 
-    /// <summary>Bytes of a receive block, a multiple of the page. The default holds any 64 KiB superframe.</summary>
+    /// <summary>Bytes of a receive block, a multiple of the page. The default holds seven 64 KiB superframes.</summary>
     internal required int BlockBytes { get; init; }
 
     /// <summary>Bytes of a transmit slot, 0 to fit it to the MTU; with <see cref="Frames"/> the size of the receive ring.</summary>
@@ -33,9 +33,9 @@ internal sealed record AfPacketOptions
     /// <summary>PACKET_FANOUT_*.</summary>
     internal required int FanoutMode { get; init; }
 
-    /// <summary>Blocks of the receive ring; 4 MiB where the arguments say nothing.</summary>
+    /// <summary>Blocks of the receive ring; 8 MiB where the arguments say nothing.</summary>
     internal int Blocks =>
-        (int)Math.Max(2, ((long)(FrameBytes == 0 ? 2048 : FrameBytes) * (Frames == 0 ? 2048 : Frames) + BlockBytes - 1) / BlockBytes);
+        (int)Math.Max(2, ((long)(FrameBytes == 0 ? 2048 : FrameBytes) * (Frames == 0 ? 4096 : Frames) + BlockBytes - 1) / BlockBytes);
 
     /// <summary>Reads and checks the arguments.</summary>
     /// <exception cref="ConfigException">A missing, unknown or impossible one.</exception>
@@ -46,7 +46,7 @@ internal sealed record AfPacketOptions
             Interface = args.GetString("iface") ?? throw new ConfigException($"device '{args.Name}' needs iface=NAME",
                 fix: $"write --vdev={args.Name},iface=eth0"),
             QueuePairs = (int)args.GetNumber("qpairs", 1, 1, Port.MaxQueues),
-            BlockBytes = (int)args.GetNumber("blocksz", 1 << 17, 4096, 1 << 26),
+            BlockBytes = (int)args.GetNumber("blocksz", 1 << 19, 4096, 1 << 26),
             FrameBytes = (int)args.GetNumber("framesz", 0, 128, 1 << 17),
             Frames = (int)args.GetNumber("framecnt", 0, 8, 1 << 20),
             RetireMs = (int)args.GetNumber("retire", 1, 1, 1000),

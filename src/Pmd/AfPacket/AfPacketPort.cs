@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using Dataplane.Native;
+using Dataplane.Net;
 using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
@@ -29,23 +31,34 @@ public sealed class AfPacketPmd : PortDriver
     }
 }
 
-/// <summary>A kernel interface as a port. Its sockets and rings exist from start to stop.</summary>
-internal sealed class AfPacketPort : Port
+/// <summary>A kernel interface as a port. Its rings exist from start to stop.</summary>
+internal sealed unsafe class AfPacketPort : Port
 {
+    private readonly SafeFileHandle _members;   // receive modes belong to this socket, and end with it whatever happens
+    private LinkStatus _link;
+    private bool _removed;
+
     internal AfPacketPort(PortContext context, AfPacketOptions options, KernelInterface netdev) : base(context)
     {
         Options = options;
         Netdev = netdev;
-        OpenSocket().Dispose();   // missing rights are an error here, not at start
+        _members = OpenSocket();
+        Mtu = netdev.GetMtu();
         Info = new PortInfo
         {
             DriverName = "net_af_packet",
             InterfaceName = options.Interface,
             MaxRxQueues = options.QueuePairs,
             MaxTxQueues = options.QueuePairs,
-            RxOffloads = RxOffloads.VlanStrip | RxOffloads.Scatter | RxOffloads.RssHash,
-            TxOffloads = TxOffloads.VlanInsert | TxOffloads.MultiSegments,
+            RxOffloads = RxOffloads.VlanStrip | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.TcpLro
+                | RxOffloads.Scatter | RxOffloads.RssHash,
+            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum | TxOffloads.UdpChecksum
+                | TxOffloads.TcpTso | TxOffloads.UdpTso | TxOffloads.MultiSegments,
             MaxMtu = 65_521,
+            MinDescriptors = 8,
+            DefaultDescriptors = options.Frames != 0 ? options.Frames : 512,
+            MaxDescriptors = 1 << 20,
+            MaxMacAddresses = 64,
             MacAddress = netdev.GetMac(),
         };
     }
@@ -58,7 +71,22 @@ internal sealed class AfPacketPort : Port
     internal KernelInterface Netdev { get; }
 
     /// <inheritdoc/>
-    public override LinkStatus GetLink() => Netdev.GetLink();
+    /// <remarks>Every call asks the kernel; changes since the last call are told as events.</remarks>
+    public override LinkStatus GetLink()
+    {
+        LinkStatus link = Netdev.GetLink();
+        if (link != _link)
+        {
+            _link = link;
+            Raise(PortEvent.LinkChanged);
+        }
+        if (!link.Up && !_removed && !Netdev.Exists)
+        {
+            _removed = true;
+            Raise(PortEvent.Removed);
+        }
+        return link;
+    }
 
     /// <summary>A packet socket that receives nothing yet.</summary>
     internal SafeFileHandle OpenSocket()
@@ -73,13 +101,6 @@ internal sealed class AfPacketPort : Port
                 why: "packet sockets need CAP_NET_RAW",
                 fix: "run as root, or: sudo setcap cap_net_raw,cap_net_admin+ep PROGRAM", errno: Errno.EPERM);
         }
-    }
-
-    /// <inheritdoc/>
-    protected override void OnConfigure(PortConfig config)
-    {
-        if (config.Mtu != 0)
-            Netdev.SetMtu(config.Mtu);
     }
 
     /// <inheritdoc/>
@@ -114,5 +135,49 @@ internal sealed class AfPacketPort : Port
     }
 
     /// <inheritdoc/>
-    protected override void OnClose() => Netdev.Dispose();
+    protected override void OnSetLink(bool up) => Netdev.SetUp(up);
+
+    /// <inheritdoc/>
+    protected override void OnSetMtu(int mtu)
+    {
+        Netdev.SetMtu(mtu);
+        foreach (TxQueue? queue in TxQueues)
+            (queue as AfPacketTxQueue)?.SetMtu(mtu);
+    }
+
+    /// <inheritdoc/>
+    protected override void OnSetMacAddress(MacAddress address) => Netdev.SetMac(address);
+
+    /// <inheritdoc/>
+    protected override void OnAddMacAddress(MacAddress address) => SetMember(true, AddressKind(address), address);
+
+    /// <inheritdoc/>
+    protected override void OnRemoveMacAddress(MacAddress address) => SetMember(false, AddressKind(address), address);
+
+    /// <inheritdoc/>
+    protected override void OnSetPromiscuous(bool on) => SetMember(on, IfPacket.PACKET_MR_PROMISC, default);
+
+    /// <inheritdoc/>
+    protected override void OnSetAllMulticast(bool on) => SetMember(on, IfPacket.PACKET_MR_ALLMULTI, default);
+
+    /// <inheritdoc/>
+    protected override void OnClose()
+    {
+        _members.Dispose();
+        Netdev.Dispose();
+    }
+
+    private static ushort AddressKind(MacAddress address) =>
+        address.IsMulticast ? IfPacket.PACKET_MR_MULTICAST : IfPacket.PACKET_MR_UNICAST;
+
+    private void SetMember(bool on, ushort kind, MacAddress address)
+    {
+        var member = new packet_mreq { mr_ifindex = Netdev.Index, mr_type = kind, mr_alen = 6 };
+        address.Write(new Span<byte>(member.mr_address, 6));
+        int option = on ? IfPacket.PACKET_ADD_MEMBERSHIP : IfPacket.PACKET_DROP_MEMBERSHIP;
+        if (Socket.TrySetOption(_members, Socket.SOL_PACKET, option, member) || !on)
+            return;   // dropping fails only where the interface is gone
+        var errno = (Errno)Marshal.GetLastPInvokeError();
+        throw new DeviceException($"device '{Name}': cannot change what {Options.Interface} receives", errno: errno);
+    }
 }

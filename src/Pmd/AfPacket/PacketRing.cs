@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
-/// <summary>A packet socket with a memory-mapped ring. Control path; the data path takes <see cref="Base"/> and <see cref="Fd"/>.</summary>
+/// <summary>A packet socket, once <see cref="Map"/> was called with a memory-mapped ring. Control path; the data path takes <see cref="Base"/> and <see cref="Fd"/>.</summary>
 internal sealed unsafe class PacketRing : IDisposable
 {
     private readonly SafeFileHandle _socket;

@@ -111,6 +111,19 @@ internal sealed unsafe class KernelInterface : IDisposable
             _ = Require(SockIos.SIOCSIFFLAGS, new ifreq(Name) { ifr_flags = flags }, up ? "set up" : "set down");
     }
 
+    /// <summary>
+    /// Sets the interface up and waits, 200 ms at most, until the kernel sends by it: it follows a carrier that just
+    /// came on behind its back, and drops packets until then.
+    /// </summary>
+    internal void SetUpAndWait()
+    {
+        SetUp(true);
+        _ = SpinWait.SpinUntil(() => GetLink().Up, 200);
+        ifreq flags = Require(SockIos.SIOCGIFFLAGS, new ifreq(Name), "read the flags of");
+        // Sets nothing new, but waits for the lock under which that happens.
+        _ = Require(SockIos.SIOCSIFFLAGS, new ifreq(Name) { ifr_flags = flags.ifr_flags }, "set up");
+    }
+
     /// <summary>Puts back MTU and address where the interface still exists, and lets go of it.</summary>
     public void Dispose()
     {
