@@ -6,7 +6,7 @@ namespace Dataplane.Native;
 /// <summary>Opening and sizing files. fcntl.h, sys/file.h, unistd.h.</summary>
 internal static partial class Fcntl
 {
-    internal const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_EXCL = 0x80, O_CLOEXEC = 0x80000;
+    internal const int O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0x40, O_EXCL = 0x80, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
     internal const int LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
