@@ -17,4 +17,8 @@ internal static class Frames
             frame[i] = (byte)(number * 31 + i);
         return frame;
     }
+
+    /// <summary>With an 802.1Q tag behind the addresses.</summary>
+    internal static byte[] Tag(byte[] frame, ushort tci) =>
+        [.. frame[..12], 0x81, 0x00, (byte)(tci >> 8), (byte)tci, .. frame[12..]];
 }

@@ -49,7 +49,7 @@ internal static class Host
 
     private static string Package(string program) => program switch
     {
-        "ip" => "iproute2",
+        "ip" or "tc" => "iproute2",
         "ping" => "iputils-ping",
         _ => program,
     };

@@ -13,6 +13,7 @@ internal sealed class NetLab : IDisposable
     internal string NewLink(string prefix)
     {
         string name = $"{prefix}{_tag}";
+        Assert.InRange(name.Length, 1, 15);
         _links.Add(name);
         return name;
     }
@@ -26,6 +27,25 @@ internal sealed class NetLab : IDisposable
             "numtxqueues", count, "numrxqueues", count);
         foreach (string end in new[] { a, b })
             SetUp(end);
+        return (a, b);
+    }
+
+    /// <summary>
+    /// Two persistent tap interfaces that ports can take; what one's port sends, the other's receives. By redirection,
+    /// not by a bridge: bridges pass frames through the machine's packet filter.
+    /// </summary>
+    internal (string A, string B) AddTaps()
+    {
+        string a = NewLink("ta"), b = NewLink("tb");
+        foreach (string tap in new[] { a, b })
+        {
+            Host.Run("ip", "tuntap", "add", "dev", tap, "mode", "tap", "multi_queue", "vnet_hdr");
+            SetUp(tap);
+            Host.Run("tc", "qdisc", "add", "dev", tap, "ingress");
+        }
+        foreach ((string from, string to) in new[] { (a, b), (b, a) })
+            Host.Run("tc", "filter", "add", "dev", from, "parent", "ffff:", "protocol", "all", "u32", "match", "u32", "0", "0",
+                "action", "mirred", "egress", "redirect", "dev", to);
         return (a, b);
     }
 

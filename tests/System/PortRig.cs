@@ -7,7 +7,7 @@ internal sealed class PortRig : IDisposable
 {
     internal PortRig(int mbufs = 4096, int dataRoom = Mbuf.DefaultBufferSize)
     {
-        Eal = Eal.Initialize(new EalOptions());
+        Eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
         Pool = Mempool.CreateMbufPool(Eal.Memory, "rig", mbufs, cacheSize: 0, dataRoomBytes: dataRoom);
         Ports = PortList.Probe(Eal, Drivers.All);
     }
@@ -85,6 +85,16 @@ internal sealed class PortRig : IDisposable
                 }
             }
         return packets;
+    }
+
+    /// <summary>Receives one packet; the caller owns it.</summary>
+    internal static Mbuf CollectOne(RxQueue queue)
+    {
+        var packet = new Mbuf[1];
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        while (queue.RxBurst(packet) == 0)
+            Assert.True(clock.Elapsed.TotalSeconds < 5, "nothing received");
+        return packet[0];
     }
 
     /// <summary>All bytes of a packet's segments.</summary>
