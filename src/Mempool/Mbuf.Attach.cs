@@ -143,7 +143,9 @@ public readonly unsafe partial struct Mbuf
     }
 }
 
-/// <summary>What all mbufs that refer to one external buffer share. Lives as long as the buffer, often at its end.</summary>
+/// <summary>
+/// What all mbufs that refer to one external buffer share. Lives as long as the buffer, often at its end.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 24)]
 public unsafe struct ExternalBuffer
 {

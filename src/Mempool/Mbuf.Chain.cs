@@ -71,7 +71,8 @@ public readonly unsafe partial struct Mbuf
     }
 
     /// <summary>Appends a packet to this one, which then owns its segments; the tail's metadata is lost.</summary>
-    /// <returns>False when there would be more than <see cref="MaxSegments"/>; the caller then still owns both.</returns>
+    /// <returns>False when there would be more than <see cref="MaxSegments"/>; the caller then still owns
+    /// both.</returns>
     public bool TryChain(Mbuf tail)
     {
         if (Header->NbSegs + tail.Header->NbSegs > MaxSegments)
@@ -110,7 +111,8 @@ public readonly unsafe partial struct Mbuf
     /// <param name="offset">From the packet's first byte.</param>
     /// <param name="bytes">How many.</param>
     /// <param name="buffer">Used when they are not in one segment: <paramref name="bytes"/> long or more.</param>
-    /// <returns>Where they are, in the packet or in <paramref name="buffer"/>; null when the packet is too short.</returns>
+    /// <returns>Where they are, in the packet or in <paramref name="buffer"/>; null when the packet is too
+    /// short.</returns>
     public byte* Read(int offset, int bytes, byte* buffer)
     {
         if (!IsWithin(offset, bytes))

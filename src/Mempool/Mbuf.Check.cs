@@ -67,7 +67,8 @@ public readonly unsafe partial struct Mbuf
         CultureInfo c = CultureInfo.InvariantCulture;
         text.Append(c, $"mbuf 0x{(nint)Header:x} of '{MempoolHeader.NameOf((MempoolHeader*)Header->Pool)}': ");
         text.Append(c, $"{Header->PktLen} bytes in {Header->NbSegs} segments, port {Header->Port}, ");
-        text.Append(c, $"{Dataplane.PacketType.GetName(Header->PacketType)}, flags {MbufFlagNames.GetNames(Header->OlFlags)}\n");
+        text.Append(c, $"{Dataplane.PacketType.GetName(Header->PacketType)}, ");
+        text.Append(c, $"flags {MbufFlagNames.GetNames(Header->OlFlags)}\n");
         int left = bytes;
         for (MbufHeader* m = Header; m != null; m = m->Next)
         {

@@ -12,7 +12,8 @@ public readonly unsafe partial struct Mbuf
     private const int RunLength = 64;
 
     /// <summary>
-    /// Gives up the packet: every segment that nobody else refers to goes back to its pool. The caller no longer owns it.
+    /// Gives up the packet: every segment that nobody else refers to goes back to its pool. The caller no longer owns
+    /// it.
     /// </summary>
     public void Free()
     {
@@ -22,7 +23,9 @@ public readonly unsafe partial struct Mbuf
             FreeChain(Header);
     }
 
-    /// <summary>Frees each packet of the span; null handles are passed over. The caller no longer owns any of them.</summary>
+    /// <summary>
+    /// Frees each packet of the span; null handles are passed over. The caller no longer owns any of them.
+    /// </summary>
     /// <remarks>Neighbours of one pool that are whole packets go back in one copy.</remarks>
     public static void FreeBulk(ReadOnlySpan<Mbuf> packets)
     {
@@ -101,15 +104,18 @@ public readonly unsafe partial struct Mbuf
                 continue;
             if (length == RunLength || (length != 0 && free->Pool != pool))
             {
-                MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool), ref *run, length);
+                PutRun((MempoolHeader*)pool, run, length);
                 length = 0;
             }
             pool = free->Pool;
             run[length++] = (nint)free;
         }
         if (length != 0)
-            MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool), ref *run, length);
+            PutRun((MempoolHeader*)pool, run, length);
     }
+
+    private static void PutRun(MempoolHeader* pool, nint* run, uint length) =>
+        MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool), ref *run, length);
 
     /// <summary>
     /// Gives up one owner of a segment. The last one makes it as its pool wants it: own buffer, one owner, no next.

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Dataplane;
 
@@ -124,13 +125,15 @@ public readonly unsafe partial struct Mbuf : IEquatable<Mbuf>
         return true;
     }
 
-    /// <summary>Makes it as a fresh one from its pool: empty, default headroom. Only for a packet of one segment.</summary>
+    /// <summary>
+    /// Makes it as a fresh one from its pool: empty, default headroom. Only for a packet of one segment.
+    /// </summary>
     public void Reset()
     {
         var pool = (MempoolHeader*)Header->Pool;
         MbufFlags attached = Header->OlFlags & (MbufFlags.External | MbufFlags.Indirect);
         ushort references = Header->RefCnt, buffer = Header->BufLen;
-        System.Runtime.Intrinsics.Vector256.Store(pool->Fresh, &Header->RearmData);
+        Vector256.Store(pool->Fresh, &Header->RearmData);
         *(ulong*)&Header->HashHigh = pool->FreshTail;
         Header->TxOffload = 0;
         Header->OlFlags = attached;

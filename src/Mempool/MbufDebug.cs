@@ -82,7 +82,10 @@ public static unsafe class MbufDebug
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"mempool '{pool.Name}': {holders.Values.Sum()} objects are out");
         foreach (((MbufOwner owner, int id, int site), int count) in holders.OrderByDescending(h => h.Value))
-            text.Append(CultureInfo.InvariantCulture, $"\n  {count} with {Describe(owner, id)}, last seen at {SiteName(site)}");
+        {
+            text.Append(CultureInfo.InvariantCulture,
+                $"\n  {count} with {Describe(owner, id)}, last seen at {SiteName(site)}");
+        }
         return text.ToString();
     }
 
@@ -107,7 +110,8 @@ public static unsafe class MbufDebug
             CheckCookies(pool, item);
             if (o->Owner != MbufOwner.Pool)
                 throw Violation(pool, item, "is in the pool twice");
-            if (Poisoned(pool, item).ContainsAnyExcept(Poison) || (pool->IsMbufPool != 0 && !IsClean((MbufHeader*)item)))
+            if (Poisoned(pool, item).ContainsAnyExcept(Poison)
+                || (pool->IsMbufPool != 0 && !IsClean((MbufHeader*)item)))
                 throw Violation(pool, item, "was written after it was freed");
             o->Owner = MbufOwner.Application;
             o->OwnerId = Lcore.CurrentId;
@@ -194,8 +198,9 @@ public static unsafe class MbufDebug
             if (method == null || (names.Count == 0 && method.DeclaringAssemblyName.StartsWith("Dataplane.Mempool,",
                 StringComparison.Ordinal)))
                 continue;
-            string line = frame.GetFileLineNumber() is > 0 and int n ? ":" + n.ToString(CultureInfo.InvariantCulture) : "";
-            names.Add($"{method.DeclaringTypeName}.{method.Name}{line}");
+            int line = frame.GetFileLineNumber();
+            string where = line == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $":{line}");
+            names.Add($"{method.DeclaringTypeName}.{method.Name}{where}");
             if (names.Count == MaxFrames)
                 break;
         }

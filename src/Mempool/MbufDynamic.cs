@@ -14,6 +14,9 @@ public static unsafe class MbufDynamic
     private const string ZoneName = "mbuf_dynamic";
     private const int FirstFlag = 23, LastFlag = 40;
 
+    // Every field has a byte at least: 36 fields and 18 flags fill it.
+    private const int MaxEntries = MbufHeader.DynFieldBytes + LastFlag - FirstFlag + 1;
+
     /// <summary>Registers a field, or finds the one of that name.</summary>
     /// <typeparam name="T">What it holds; its size, and alignment up to 8, are the field's.</typeparam>
     /// <param name="memory">Of the EAL.</param>
@@ -29,7 +32,8 @@ public static unsafe class MbufDynamic
     /// <param name="alignBytes">1, 2, 4 or 8.</param>
     /// <param name="offset">Where it must be, in bytes from the header's start; -1: where it fits best.</param>
     /// <returns>Bytes from the header's start.</returns>
-    /// <exception cref="ConfigException">It exists with another size, alignment or place, or there is no room.</exception>
+    /// <exception cref="ConfigException">It exists with another size, alignment or place, or there is no
+    /// room.</exception>
     public static int RegisterField(Memory memory, string name, int sizeBytes, int alignBytes, int offset = -1)
     {
         if (sizeBytes is < 1 or > MbufHeader.DynFieldBytes || alignBytes is not (1 or 2 or 4 or 8))
@@ -42,7 +46,8 @@ public static unsafe class MbufDynamic
                 ref Entry known = ref Entries(registry)[i];
                 return known.Size == sizeBytes && known.Align == alignBytes && (offset < 0 || offset == known.Place)
                     ? known.Place
-                    : throw Refused(name, $"it exists with {known.Size} bytes aligned to {known.Align} at {known.Place}");
+                    : throw Refused(name,
+                        $"it exists with {known.Size} bytes aligned to {known.Align} at {known.Place}");
             }
             int at = offset < 0 ? BestFit(registry, sizeBytes, alignBytes) : offset;
             if (at < 0 || at % alignBytes != 0 || !IsFree(registry, at, sizeBytes))
@@ -108,7 +113,10 @@ public static unsafe class MbufDynamic
             if (entry.Size == 0)
                 text.Append(CultureInfo.InvariantCulture, $"bit {entry.Place}\n");
             else
-                text.Append(CultureInfo.InvariantCulture, $"offset {entry.Place}, {entry.Size} bytes, align {entry.Align}\n");
+            {
+                text.Append(CultureInfo.InvariantCulture,
+                    $"offset {entry.Place}, {entry.Size} bytes, align {entry.Align}\n");
+            }
         }
         return text.ToString();
     }
@@ -215,8 +223,7 @@ public static unsafe class MbufDynamic
     private static ConfigException Refused(string name, string why) =>
         new($"cannot register '{name}' in the mbuf header", why);
 
-    // Every field has a byte at least: 36 fields and 18 flags fill it.
-    [StructLayout(LayoutKind.Explicit, Size = 8 + ((MbufHeader.DynFieldBytes + LastFlag - FirstFlag + 1) * Entry.SizeBytes))]
+    [StructLayout(LayoutKind.Explicit, Size = 8 + (MaxEntries * Entry.SizeBytes))]
     private struct Registry
     {
         [FieldOffset(0)] internal int Lock;

@@ -61,7 +61,9 @@ public static class MbufFlagNames
         (MbufFlags.Indirect, MbufFlags.Indirect, "INDIRECT"),
     ];
 
-    /// <summary>The names of all flags set, separated by spaces; "NONE" for none; what has no name as hexadecimal.</summary>
+    /// <summary>
+    /// The names of all flags set, separated by spaces; "NONE" for none; what has no name as hexadecimal.
+    /// </summary>
     public static string GetNames(MbufFlags flags)
     {
         var names = new List<string>();

@@ -133,7 +133,9 @@ public enum MbufFlags : ulong
     /// <summary>Which L4 checksum to fill; 0: none.</summary>
     TxL4ChecksumMask = 3ul << 52,
 
-    /// <summary>Fill the TCP checksum; wants the header lengths, TxIpv4 or TxIpv6, and the pseudo-header's sum in place.</summary>
+    /// <summary>
+    /// Fill the TCP checksum; wants the header lengths, TxIpv4 or TxIpv6, and the pseudo-header's sum in place.
+    /// </summary>
     TxTcpChecksum = 1ul << 52,
 
     /// <summary>Fill the SCTP checksum.</summary>

@@ -14,8 +14,10 @@ public sealed unsafe partial class Mempool
     /// <param name="memory">Where to take memory from.</param>
     /// <param name="name">1 to 25 ASCII characters, unique.</param>
     /// <param name="count">Objects, at least 1.</param>
-    /// <param name="elementBytes">Bytes of each, at least 1; they begin on a cache line unless the flags say otherwise.</param>
-    /// <param name="cacheSize">Objects kept per lcore, 0 to 512 and not above the count, or <see cref="AutoCache"/>.</param>
+    /// <param name="elementBytes">Bytes of each, at least 1; they begin on a cache line unless the flags say
+    /// otherwise.</param>
+    /// <param name="cacheSize">Objects kept per lcore, 0 to 512 and not above the count, or
+    /// <see cref="AutoCache"/>.</param>
     /// <param name="numaNode">A node id or <see cref="Memory.AnyNode"/>.</param>
     /// <param name="handler">What is behind the caches, by DPDK's name ("ring_mp_mc"); null: as the flags ask.</param>
     /// <param name="flags">Layout and users.</param>
@@ -32,7 +34,8 @@ public sealed unsafe partial class Mempool
     /// <param name="memory">Where to take memory from.</param>
     /// <param name="name">1 to 25 ASCII characters, unique.</param>
     /// <param name="count">Mbufs, at least 1; see <see cref="RecommendCount"/>.</param>
-    /// <param name="cacheSize">Mbufs kept per lcore, 0 to 512 and not above the count, or <see cref="AutoCache"/>.</param>
+    /// <param name="cacheSize">Mbufs kept per lcore, 0 to 512 and not above the count, or
+    /// <see cref="AutoCache"/>.</param>
     /// <param name="privateBytes">Application bytes in each mbuf, a multiple of 8.</param>
     /// <param name="dataRoomBytes">Buffer bytes in each mbuf, headroom included, 0 to 65,535.</param>
     /// <param name="numaNode">A node id or <see cref="Memory.AnyNode"/>.</param>
@@ -66,7 +69,9 @@ public sealed unsafe partial class Mempool
         return Fill(memory, header, numaNode);
     }
 
-    /// <summary>Another handle on the pool of that name, or null. Only one of a pool's handles may be disposed.</summary>
+    /// <summary>
+    /// Another handle on the pool of that name, or null. Only one of a pool's handles may be disposed.
+    /// </summary>
     public static Mempool? Lookup(Memory memory, string name)
     {
         Memzone? zone = memory.LookupMemzone("MP_" + name);
@@ -129,7 +134,9 @@ public sealed unsafe partial class Mempool
         return new Mempool(memory, header);
     }
 
-    /// <summary>Takes memory in as few pieces as there are, and puts the objects cut from it into the backend.</summary>
+    /// <summary>
+    /// Takes memory in as few pieces as there are, and puts the objects cut from it into the backend.
+    /// </summary>
     private static void Populate(Memory memory, MempoolHeader* header, string name, int numaNode)
     {
         nint* link = &header->FirstObject;

@@ -63,7 +63,8 @@ public sealed unsafe partial class Mempool
     /// Checks that every object is in one place only, that nothing else is in the pool, and that no object's header was
     /// overwritten. Nobody may get or put meanwhile; objects may be out.
     /// </summary>
-    /// <exception cref="DataplaneException">Something is wrong; the message says what and with which object.</exception>
+    /// <exception cref="DataplaneException">Something is wrong; the message says what and with which
+    /// object.</exception>
     public void Audit()
     {
         var objects = new HashSet<nint>();
@@ -114,7 +115,7 @@ public sealed unsafe partial class Mempool
         text.Append(CultureInfo.InvariantCulture, $"mempool '{Name}': {InUseCount} of {Count} objects are out, ");
         text.Append(CultureInfo.InvariantCulture, $"{cached} in caches, {BackendCount} behind them; ");
         text.Append(CultureInfo.InvariantCulture, $"{stats.FailedGets} gets failed. It needs at least ");
-        text.Append("(sum of rx descriptors) + (sum of tx descriptors) + lcores x (cache + 2 bursts) + packets held elsewhere");
+        text.Append("(sum of rx descriptors) + (sum of tx descriptors) + lcores x (cache + 2 bursts) + packets held");
         text.Append(CultureInfo.InvariantCulture, $" = rx + tx + {users} x ({CacheSize} + 2 x 32) + held");
         text.Append(CultureInfo.InvariantCulture, $" = rx + tx + held + {RecommendCount(0, 0, users, CacheSize)}");
         text.Append(CultureInfo.InvariantCulture, $": {Count} leave {Count - RecommendCount(0, 0, users, CacheSize)}");
@@ -125,7 +126,8 @@ public sealed unsafe partial class Mempool
     }
 
     private DataplaneException Exhausted(int wanted) => new($"mempool '{Name}' has no {wanted} objects left",
-        DescribeExhaustion(), "make the pool larger (Mempool.RecommendCount), or free what is held", null, Errno.ENOBUFS);
+        DescribeExhaustion(), "make the pool larger (Mempool.RecommendCount), or free what is held",
+        errno: Errno.ENOBUFS);
 
     private DataplaneException Damaged(string why) =>
         new($"mempool '{Name}' is damaged", why, "run with DATAPLANE_MBUF_DEBUG=1 to find who did it");

@@ -73,7 +73,8 @@ public sealed unsafe partial class Mempool
         ref Unsafe.As<Mbuf, nint>(ref MemoryMarshal.GetReference(mbufs)), (uint)mbufs.Length);
 
     /// <summary>Takes one mbuf on the control path.</summary>
-    /// <exception cref="DataplaneException">The pool is empty; the message shows who has the mbufs and how many it takes.</exception>
+    /// <exception cref="DataplaneException">The pool is empty; the message shows who has the mbufs and how many it
+    /// takes.</exception>
     public Mbuf Alloc() => TryAlloc(out Mbuf mbuf) ? mbuf : throw Exhausted(1);
 }
 

@@ -85,7 +85,8 @@ public sealed unsafe partial class Mempool : IDisposable
         ref MemoryMarshal.GetReference(objects), (uint)objects.Length);
 
     /// <summary>Takes objects on the control path.</summary>
-    /// <exception cref="DataplaneException">Too few are left; the message shows who has them and how many it takes.</exception>
+    /// <exception cref="DataplaneException">Too few are left; the message shows who has them and how many it
+    /// takes.</exception>
     public void GetBulk(Span<nint> objects)
     {
         if (!TryGetBulk(objects))

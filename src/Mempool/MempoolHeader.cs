@@ -81,7 +81,8 @@ internal unsafe struct MempoolCacheHeader
     internal static nint* Objects(MempoolCacheHeader* cache) => (nint*)(cache + 1);
 
     /// <summary>Bytes of a cache, a multiple of 128 so that two never share a pair of lines.</summary>
-    internal static nuint BytesFor(uint size) => SizeBytes + ((((nuint)size * (nuint)sizeof(nint)) + 127) & ~(nuint)127);
+    internal static nuint BytesFor(uint size) =>
+        SizeBytes + ((((nuint)size * (nuint)sizeof(nint)) + 127) & ~(nuint)127);
 
     internal void Init(uint size, bool shared)
     {

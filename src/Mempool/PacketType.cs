@@ -196,7 +196,9 @@ public static class PacketType
     public static bool IsTunnel(uint packetType) =>
         (packetType & (TunnelMask | InnerL2Mask | InnerL3Mask | InnerL4Mask)) != 0;
 
-    /// <summary>The names of the layers set, as DPDK prints them: "L2_ETHER L3_IPV4 L4_UDP"; "UNKNOWN" for none.</summary>
+    /// <summary>
+    /// The names of the layers set, as DPDK prints them: "L2_ETHER L3_IPV4 L4_UDP"; "UNKNOWN" for none.
+    /// </summary>
     public static string GetName(uint packetType)
     {
         if ((packetType & AllMask) == 0)

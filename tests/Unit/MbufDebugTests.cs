@@ -19,7 +19,8 @@ public class MbufDebugModeTests
         // Hosted by "dotnet x.dll" or an executable of its own.
         if (Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet")
             start.ArgumentList.Add(typeof(MbufDebugTests).Assembly.Location);
-        foreach (string argument in new[] { "-class", typeof(MbufDebugTests).FullName!, "-explicit", "only", "-noColor" })
+        string[] arguments = ["-class", typeof(MbufDebugTests).FullName!, "-explicit", "only", "-noColor"];
+        foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
         start.Environment["DATAPLANE_MBUF_DEBUG"] = "1";
         using Process child = Process.Start(start)!;

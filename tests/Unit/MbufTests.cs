@@ -25,7 +25,7 @@ public sealed unsafe class MbufTests : IDisposable
         for (int round = 0; round < 200; round++)
         {
             Mbuf m = _pool.Alloc();
-            Assert.Equal((Mbuf.DefaultHeadroom, 256 - 128, 0, 0), (m.Headroom, m.Tailroom, m.DataLength, m.PacketLength));
+            Assert.Equal((128, 256 - 128, 0, 0), (m.Headroom, m.Tailroom, m.DataLength, m.PacketLength));
             Assert.Equal((1, 1, true, MbufHeader.NoPort), (m.SegmentCount, m.ReferenceCount, m.Next.IsNull, m.Port));
             Assert.Equal((MbufFlags.None, 0u, 0ul), (m.Flags, m.PacketType, m.Header->TxOffload));
             Assert.Equal((0, 0), (m.VlanTci, m.VlanTciOuter));
