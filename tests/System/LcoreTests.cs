@@ -63,16 +63,11 @@ public class LcoreTests
     {
         Host.Require("sh");
         RequireTwoCpus();
-        const string Root = "/sys/fs/cgroup";
-        Assert.SkipUnless(File.Exists($"{Root}/cgroup.subtree_control"), "needs cgroup v2 mounted at /sys/fs/cgroup");
-        Assert.SkipUnless(File.ReadAllText($"{Root}/cgroup.controllers").Contains("cpuset", StringComparison.Ordinal)
-            && Host.TryRun("sh", "-c", $"echo +cpuset > {Root}/cgroup.subtree_control").Exit == 0,
-            "needs the cpuset controller in the root cgroup: it is not in cgroup.controllers, or cannot be enabled");
-        string group = $"{Root}/dp-test-{Environment.ProcessId}";
-        Directory.CreateDirectory(group);
+        string group = MakeCpusetGroup();
         try
         {
             File.WriteAllText($"{group}/cpuset.cpus", "0");
+            File.WriteAllText($"{group}/cpuset.mems", "0");
             (int exit, string output) = Host.TryRun("sh", "-c",
                 $"echo $$ > {group}/cgroup.procs && exec {App("HelloWorld")} -l 1 --no-huge");
             Assert.Equal(1, exit);
@@ -83,6 +78,15 @@ public class LcoreTests
         {
             Directory.Delete(group);
         }
+    }
+
+    private static string MakeCpusetGroup()
+    {
+        bool isV1 = Directory.Exists("/sys/fs/cgroup/cpuset");
+        string root = isV1 ? "/sys/fs/cgroup/cpuset" : "/sys/fs/cgroup";
+        bool usable = isV1 || Host.TryRun("sh", "-c", $"echo +cpuset > {root}/cgroup.subtree_control").Exit == 0;
+        Assert.SkipUnless(usable, "needs the cpuset controller: mount -t cgroup2 none /sys/fs/cgroup");
+        return Directory.CreateDirectory($"{root}/dp-test-{Environment.ProcessId}").FullName;
     }
 
     [Theory]
