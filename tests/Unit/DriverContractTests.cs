@@ -20,7 +20,16 @@ public sealed class NullCopyDriverContract : DriverContract
 public sealed class WireDriverContract : DriverContract
 {
     protected override IReadOnlyList<string> Devices => ["net_wire0", "net_wire1"];
-    protected override IReadOnlyList<string> BadDevices => ["net_wire0,cabel=x"];
+    protected override IReadOnlyList<string> BadDevices =>
+        ["net_wire0,cabel=x", "net_wire1,loss=101", "net_wire2,delay=-1", "net_wire3,rate=10x", "net_wire4,pps=0", "net_wire5,drop=2"];
+}
+
+/// <summary>The way a packet takes over a cable that treats packets one by one.</summary>
+public sealed class WireStampedDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_wire0,rate=900G", "net_wire1,jitter=0.001"];
+    protected override IReadOnlyList<string> BadDevices => ["net_wire0,dup=x"];
+    protected override TimeSpan Patience => TimeSpan.FromMilliseconds(20);
 }
 
 public sealed class RingLoopDriverContract : DriverContract
