@@ -13,36 +13,49 @@ public sealed partial class Eal
     /// <summary>The main lcore: a thread of its own too, not the one that initialized.</summary>
     public Lcore MainLcore { get; private set; } = null!;
 
-    /// <summary>Cancelled by the first <see cref="RequestStop()"/>, SIGINT or SIGTERM; for the application's control threads.</summary>
+    /// <summary>
+    /// Cancelled by the first <see cref="RequestStop()"/>, SIGINT or SIGTERM; for the application's control threads.
+    /// </summary>
     public CancellationToken StopToken { get; }
 
     /// <summary>The lcore of that id.</summary>
     /// <exception cref="ConfigException">None is in use; the message lists those that are.</exception>
     public Lcore GetLcore(int lcoreId) =>
         (uint)lcoreId < Lcore.Max && _lcores[lcoreId] is { } lcore ? lcore
-        : throw new ConfigException($"there is no lcore {lcoreId}", $"in use are {CpuSet.Of([.. Lcores.Select(l => l.Id)])}",
+        : throw new ConfigException($"there is no lcore {lcoreId}",
+            $"in use are {CpuSet.Of([.. Lcores.Select(l => l.Id)])}",
             "name it in -l");
 
     /// <summary>Starts a worker on an lcore and returns at once.</summary>
     /// <param name="lcoreId">The main lcore or a worker.</param>
     /// <param name="worker">Runs there until it returns; its return value comes out of <see cref="Wait(int)"/>.</param>
-    /// <exception cref="DataplaneException">EBUSY: it runs something already. Or it is no main or worker lcore.</exception>
+    /// <exception cref="DataplaneException">
+    /// EBUSY: it runs something already. Or it is no main or worker lcore.
+    /// </exception>
     public void Launch(int lcoreId, Func<Lcore, int> worker) => Launch(lcoreId, new DelegateWorker(worker));
 
     /// <summary>Starts a worker on an lcore and returns at once. The worker's code is compiled for its type.</summary>
     /// <param name="lcoreId">The main lcore or a worker.</param>
     /// <param name="worker">Copied; runs there until it returns.</param>
-    /// <exception cref="DataplaneException">EBUSY: it runs something already. Or it is no main or worker lcore.</exception>
+    /// <exception cref="DataplaneException">
+    /// EBUSY: it runs something already. Or it is no main or worker lcore.
+    /// </exception>
     public void Launch<TWorker>(int lcoreId, TWorker worker) where TWorker : struct, ILcoreWorker =>
         GetLaunchable(lcoreId).Launch(new LcoreJob<TWorker>(worker), StopToken.IsCancellationRequested);
 
     /// <summary>Starts a worker on all workers, and on the main lcore if asked to, and returns at once.</summary>
-    /// <exception cref="DataplaneException">EBUSY: one of them runs something already, and nothing was started.</exception>
+    /// <exception cref="DataplaneException">
+    /// EBUSY: one of them runs something already, and nothing was started.
+    /// </exception>
     public void LaunchAll(Func<Lcore, int> worker, CallMain main = CallMain.Call) =>
         LaunchAll(new DelegateWorker(worker), main);
 
-    /// <summary>Starts a copy of a worker on all workers, and on the main lcore if asked to, and returns at once.</summary>
-    /// <exception cref="DataplaneException">EBUSY: one of them runs something already, and nothing was started.</exception>
+    /// <summary>
+    /// Starts a copy of a worker on all workers, and on the main lcore if asked to, and returns at once.
+    /// </summary>
+    /// <exception cref="DataplaneException">
+    /// EBUSY: one of them runs something already, and nothing was started.
+    /// </exception>
     public void LaunchAll<TWorker>(TWorker worker, CallMain main = CallMain.Call) where TWorker : struct, ILcoreWorker
     {
         Lcore[] chosen = [.. Launchable.Where(lcore => main == CallMain.Call || lcore.Role != LcoreRole.Main)];
@@ -110,11 +123,13 @@ public sealed partial class Eal
         Lcore lcore = GetLcore(lcoreId);
         if (lcore.Role == LcoreRole.Service)
             throw new ConfigException($"lcore {lcoreId} runs services until the EAL is disposed",
-                fix: "disable a service by its IsEnabled, or take it off the lcore: eal.Services.Map(service, lcoreId, false)");
+                fix: "disable a service by its IsEnabled, or take it off the lcore: Services.Map(service, id, false)");
         lcore.SetStop(true);
     }
 
-    /// <summary>Asks all that runs now to return and waits for it; lcores can be launched on again after that.</summary>
+    /// <summary>
+    /// Asks all that runs now to return and waits for it; lcores can be launched on again after that.
+    /// </summary>
     /// <exception cref="LcoreException">A worker threw. All have ended.</exception>
     /// <exception cref="AggregateException">Several threw; one <see cref="LcoreException"/> each.</exception>
     public void StopAll()

@@ -52,7 +52,7 @@ public sealed partial class Eal
     private static void EndWorker(Lcore lcore)
     {
         if (!lcore.Thread!.WaitIdle(s_stopTimeout))
-            throw new DataplaneException($"the {(lcore.Role == LcoreRole.Service ? "service" : "worker")} on lcore {lcore.Id} does not stop",
+            throw new DataplaneException($"what runs on {lcore} does not stop",
                 $"it did not return within {s_stopTimeout.TotalSeconds} s of being asked to",
                 "test lcore.StopRequested in its loop; then call Dispose again", errno: Errno.EBUSY);
     }

@@ -32,7 +32,8 @@ public sealed partial class Eal
     }
 
     /// <summary>
-    /// Makes the calling thread an lcore of role <see cref="LcoreRole.Foreign"/>, with the lowest free id, so that it has
+    /// Makes the calling thread an lcore of role <see cref="LcoreRole.Foreign"/>, with the lowest free id, so that it
+    /// has
     /// caches in memory pools. It is not pinned. Does nothing more on a thread that is registered already.
     /// </summary>
     /// <exception cref="DataplaneException">It is an lcore of another environment, or no id is free.</exception>
@@ -40,7 +41,8 @@ public sealed partial class Eal
     {
         if (Lcore.Current is { } current)
             return _lcores[current.Id] == current ? current : throw new DataplaneException(
-                "this thread is an lcore of another environment already", fix: "unregister it there first", errno: Errno.EBUSY);
+                "this thread is an lcore of another environment already", fix: "unregister it there first",
+                errno: Errno.EBUSY);
         lock (_foreign)
         {
             ReclaimDeadThreads();
@@ -91,10 +93,12 @@ public sealed partial class Eal
         bool avoidable = _processCpus.Except(LcoreCpus).Count > 0;
         LogOverlap(_logger, avoidable ? LogLevel.Warning : LogLevel.Debug, threads.Count, LcoreCpus,
             string.Join(", ", threads.Select(thread => thread.Name).Distinct()),
-            avoidable ? $"start the process with taskset -c {_processCpus.Except(LcoreCpus)}: lcores leave that mask by themselves"
+            avoidable
+                ? $"start the process with taskset -c {_processCpus.Except(LcoreCpus)}; lcores leave it themselves"
                 : "give lcores fewer CPUs than the process has");
     }
 
     [LoggerMessage("{Count} other threads may run on the lcores' CPUs {Cpus}: {Names}. To keep them off: {Fix}")]
-    private static partial void LogOverlap(ILogger logger, LogLevel level, int count, CpuSet cpus, string names, string fix);
+    private static partial void LogOverlap(ILogger logger, LogLevel level, int count, CpuSet cpus, string names,
+        string fix);
 }

@@ -3,7 +3,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
 
-/// <summary>The environment: everything a process takes from the system to move packets, and gives back on dispose.</summary>
+/// <summary>
+/// The environment: everything a process takes from the system to move packets, and gives back on dispose.
+/// </summary>
 /// <remarks>
 /// Its own methods are for the control path and safe from any thread. Several may live side by side, and one may be
 /// made after another; objects of one must not be used on lcores of another.
@@ -71,7 +73,8 @@ public sealed partial class Eal : IDisposable
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
 
     /// <summary>
-    /// Starts an environment. Take it down with <see cref="Dispose"/>; another can be made after that. The calling thread
+    /// Starts an environment. Take it down with <see cref="Dispose"/>; another can be made after that. The calling
+    /// thread
     /// is not pinned: lcores are threads of their own.
     /// </summary>
     /// <param name="options">What to take from the system.</param>
@@ -89,10 +92,12 @@ public sealed partial class Eal : IDisposable
         Initialize(EalOptions.Parse(args, out applicationArgs));
 
     /// <summary>
-    /// Asks all workers to stop, waits for them, ends the lcores and gives everything back. Does nothing the second time.
+    /// Asks all workers to stop, waits for them, ends the lcores and gives everything back. Does nothing the second
+    /// time.
     /// </summary>
     /// <exception cref="DataplaneException">
-    /// Called on an lcore; or a worker did not return within 10 s: then nothing it may still use is freed, and Dispose can
+    /// Called on an lcore; or a worker did not return within 10 s: then nothing it may still use is freed, and Dispose
+    /// can
     /// be called again.
     /// </exception>
     public void Dispose()

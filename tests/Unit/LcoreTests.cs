@@ -9,7 +9,8 @@ public sealed class LcoreTests : IDisposable
     private readonly Eal _eal = Eal.Initialize(new EalOptions { Lcores = Four() });
 
     private static LcoreAssignment[] Four() =>
-        [.. Enumerable.Range(0, 4).Select(id => new LcoreAssignment(id, CpuSet.Of(s_cpus.ElementAt(id % s_cpus.Count))))];
+        [.. Enumerable.Range(0, 4)
+            .Select(id => new LcoreAssignment(id, CpuSet.Of(s_cpus.ElementAt(id % s_cpus.Count))))];
 
     public void Dispose() => _eal.Dispose();
 
@@ -125,14 +126,16 @@ public sealed class LcoreTests : IDisposable
     public void Wait_OnTheLcoreItself_IsRefused()
     {
         _eal.Launch(1, _ => _eal.Wait(1));
-        Assert.Equal(Errno.EDEADLK, ((DataplaneException)Assert.Throws<LcoreException>(() => _eal.Wait(1)).InnerException!).Errno);
+        LcoreException refused = Assert.Throws<LcoreException>(() => _eal.Wait(1));
+        Assert.Equal(Errno.EDEADLK, Assert.IsType<DataplaneException>(refused.InnerException).Errno);
     }
 
     [Fact]
     public void Dispose_OnAnLcore_IsRefused()
     {
         _eal.Launch(1, _ => { _eal.Dispose(); return 0; });
-        Assert.Equal(Errno.EDEADLK, ((DataplaneException)Assert.Throws<LcoreException>(() => _eal.Wait(1)).InnerException!).Errno);
+        LcoreException refused = Assert.Throws<LcoreException>(() => _eal.Wait(1));
+        Assert.Equal(Errno.EDEADLK, Assert.IsType<DataplaneException>(refused.InnerException).Errno);
     }
 
     [Fact]
@@ -159,7 +162,8 @@ public sealed class LcoreTests : IDisposable
         }
         _eal.StopAll();
         Array.Sort(took);
-        Assert.True(took[10] < TimeSpan.FromMilliseconds(100), $"half the collections took {took[10].TotalMilliseconds} ms");
+        Assert.True(took[10] < TimeSpan.FromMilliseconds(100),
+            $"half the collections took {took[10].TotalMilliseconds} ms");
     }
 
     [Fact]

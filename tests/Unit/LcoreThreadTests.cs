@@ -42,7 +42,8 @@ public sealed class LcoreThreadTests : IDisposable
     {
         using Eal other = Eal.Initialize(new EalOptions { Lcores = [new(0, s_cpus)] });
         _eal.Launch(2, _ => other.RegisterThread().Id);
-        Assert.Equal(Errno.EBUSY, ((DataplaneException)Assert.Throws<LcoreException>(() => _eal.Wait(2)).InnerException!).Errno);
+        LcoreException refused = Assert.Throws<LcoreException>(() => _eal.Wait(2));
+        Assert.Equal(Errno.EBUSY, Assert.IsType<DataplaneException>(refused.InnerException).Errno);
     }
 
     [Fact]
@@ -114,7 +115,8 @@ public sealed class LcoreThreadTests : IDisposable
         string root = Directory.CreateTempSubdirectory("dp-task-").FullName;
         foreach ((int tid, string cpus) in new[] { (10, "0-1"), (11, "2-3"), (12, "1") })
         {
-            string dir = Directory.CreateDirectory(Path.Combine(root, tid.ToString(CultureInfo.InvariantCulture))).FullName;
+            string name = tid.ToString(CultureInfo.InvariantCulture);
+            string dir = Directory.CreateDirectory(Path.Combine(root, name)).FullName;
             File.WriteAllText(Path.Combine(dir, "status"), $"Name:\tt {tid}\nState:\tS\nCpus_allowed_list:\t{cpus}\n");
         }
         Directory.CreateDirectory(Path.Combine(root, "13"));   // ended between listing and reading

@@ -5,7 +5,8 @@ namespace Dataplane.Tests;
 public sealed class TimerTests : IDisposable
 {
     private static readonly CpuSet s_cpus = Affinity.Get();
-    private readonly Eal _eal = Eal.Initialize(new EalOptions { NoHuge = true, Lcores = [new(0, s_cpus), new(1, s_cpus)] });
+    private readonly Eal _eal =
+        Eal.Initialize(new EalOptions { NoHuge = true, Lcores = [new(0, s_cpus), new(1, s_cpus)] });
 
     public void Dispose() => _eal.Dispose();
 
@@ -32,7 +33,8 @@ public sealed class TimerTests : IDisposable
         var expired = new List<ulong>();
         ulong now = Tsc.Read();
         for (int i = 0; i < 500; i++)
-            Assert.True(_eal.Timers.Create(timer => expired.Add(timer.ExpiryTsc)).Start((ulong)random.Next(1, 100_000)));
+            Assert.True(_eal.Timers.Create(timer => expired.Add(timer.ExpiryTsc)).Start((ulong)random.Next(1,
+                100_000)));
         ManageUntil(() => expired.Count == 500);
         Assert.Equal(expired.Order(), expired);
         Assert.True(expired[0] > now);

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Dataplane;
 
-/// <summary>An lcore's own cache lines: its stop flag and its accounting. Written by the lcore, but for the flag.</summary>
+/// <summary>
+/// An lcore's own cache lines: its stop flag and its accounting. Written by the lcore, but for the flag.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = SizeBytes)]
 internal struct LcoreBlock
 {

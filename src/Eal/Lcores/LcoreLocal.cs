@@ -3,7 +3,9 @@ using System.Runtime.CompilerServices;
 
 namespace Dataplane;
 
-/// <summary>One <typeparamref name="T"/> for each lcore, in native memory, on cache lines of its own. Starts zeroed.</summary>
+/// <summary>
+/// One <typeparamref name="T"/> for each lcore, in native memory, on cache lines of its own. Starts zeroed.
+/// </summary>
 /// <typeparam name="T">Only native memory holds it: no references.</typeparam>
 public sealed unsafe class LcoreLocal<T> : IDisposable where T : unmanaged
 {
@@ -30,7 +32,9 @@ public sealed unsafe class LcoreLocal<T> : IDisposable where T : unmanaged
         get => ref this[Lcore.CurrentId];
     }
 
-    /// <summary>An lcore's, for reading sums and for set-up. Any thread; what races with its owner is the caller's to order.</summary>
+    /// <summary>
+    /// An lcore's, for reading sums and for set-up. Any thread; what races with its owner is the caller's to order.
+    /// </summary>
     /// <exception cref="InvalidOperationException">No such id, or disposed.</exception>
     public ref T this[int lcoreId]
     {
@@ -53,5 +57,7 @@ public sealed unsafe class LcoreLocal<T> : IDisposable where T : unmanaged
     [DoesNotReturn]
     private static void ThrowNoValue(int lcoreId, bool disposed) => throw new InvalidOperationException(disposed
         ? "these per-lcore values are disposed"
-        : lcoreId == Lcore.NoId ? "this thread is no lcore: eal.RegisterThread() makes it one" : $"there is no lcore {lcoreId}");
+        : lcoreId == Lcore.NoId
+            ? "this thread is no lcore: eal.RegisterThread() makes it one"
+            : $"there is no lcore {lcoreId}");
 }

@@ -9,10 +9,11 @@ internal sealed class LcorePlan
     internal IReadOnlyList<(LcoreAssignment Lcore, LcoreRole Role)> Lcores { get; }
 
     /// <exception cref="ConfigException">
-    /// No lcore, an id twice or out of range, a CPU that is not online, a main lcore that is not listed or runs services.
+    /// No lcore, an id twice or out of range, a CPU that is not online, a main lcore that is not listed or runs
+    /// services.
     /// </exception>
-    internal static LcorePlan Make(IReadOnlyList<LcoreAssignment> assignments, int? mainId, IReadOnlyList<int> serviceIds,
-        CpuTopology topology)
+    internal static LcorePlan Make(IReadOnlyList<LcoreAssignment> assignments, int? mainId,
+        IReadOnlyList<int> serviceIds, CpuTopology topology)
     {
         var byId = new SortedDictionary<int, LcoreAssignment>();
         foreach (LcoreAssignment lcore in assignments)

@@ -68,7 +68,9 @@ internal sealed class LcoreThread
     {
         if (Thread.CurrentThread == _thread)
             throw new DataplaneException($"lcore {_lcore.Id} waits for itself", errno: Errno.EDEADLK);
-        long deadline = timeout == Timeout.InfiniteTimeSpan ? long.MaxValue : Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        long deadline = timeout == Timeout.InfiniteTimeSpan
+            ? long.MaxValue
+            : Environment.TickCount64 + (long)timeout.TotalMilliseconds;
         lock (_gate)
         {
             while (_job != null)

@@ -2,11 +2,14 @@ using System.Globalization;
 
 namespace Dataplane;
 
-/// <summary>Looks at the CPU mask of every thread of this process. Documentation/filesystems/proc.rst, /proc/pid/status.</summary>
+/// <summary>
+/// Looks at the CPU mask of every thread of this process. Documentation/filesystems/proc.rst, /proc/pid/status.
+/// </summary>
 internal static class ThreadAudit
 {
     /// <summary>Threads, but for <paramref name="ownTids"/>, that may run on <paramref name="lcoreCpus"/>.</summary>
-    internal static List<ForeignThread> Run(CpuSet lcoreCpus, IReadOnlySet<int> ownTids, string taskDir = "/proc/self/task")
+    internal static List<ForeignThread> Run(CpuSet lcoreCpus, IReadOnlySet<int> ownTids,
+        string taskDir = "/proc/self/task")
     {
         var found = new List<ForeignThread>();
         foreach (string dir in Directory.GetDirectories(taskDir))

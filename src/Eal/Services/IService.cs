@@ -4,7 +4,8 @@ namespace Dataplane;
 public interface IService
 {
     /// <summary>
-    /// Does a little and returns. Runs on a service lcore, or on whichever lcore calls <see cref="Services.RunOnce"/>; never
+    /// Does a little and returns. Runs on a service lcore, or on whichever lcore calls <see cref="Services.RunOnce"/>;
+    /// never
     /// on two at once unless it was registered as MT-safe. Data path. What it throws is logged and disables it.
     /// </summary>
     ServiceResult Run(Lcore lcore);

@@ -68,7 +68,9 @@ public sealed partial class Service
 
     /// <summary>Runs it on the calling lcore, if it may.</summary>
     /// <param name="lcore">The calling one.</param>
-    /// <param name="now">The counter before; moved on to the counter after, so that a round reads it once per service.</param>
+    /// <param name="now">
+    /// The counter before; moved on to the counter after, so that a round reads it once per service.
+    /// </param>
     internal ServiceResult Run(Lcore lcore, ref ulong now)
     {
         if (!IsRunning)
@@ -112,7 +114,8 @@ public sealed partial class Service
         ServiceStats sum = default;
         foreach (ref Block block in _blocks.AsSpan())
             sum = new(sum.Calls + Volatile.Read(ref block.Calls), sum.Cycles + Volatile.Read(ref block.Cycles),
-                sum.IdleCalls + Volatile.Read(ref block.IdleCalls), sum.ErrorCalls + Volatile.Read(ref block.ErrorCalls));
+                sum.IdleCalls + Volatile.Read(ref block.IdleCalls),
+                sum.ErrorCalls + Volatile.Read(ref block.ErrorCalls));
         return sum;
     }
 

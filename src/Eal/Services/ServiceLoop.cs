@@ -9,7 +9,9 @@ internal sealed class ServiceLoop(Services services, Lcore lcore)
 
     internal Lcore Lcore { get; } = lcore;
 
-    /// <summary>Its services; a list that is never changed, only replaced, under the lock of <see cref="Services"/>.</summary>
+    /// <summary>
+    /// Its services; a list that is never changed, only replaced, under the lock of <see cref="Services"/>.
+    /// </summary>
     internal Service[] Mapped
     {
         get => Volatile.Read(ref _mapped);     // M0 pairs with M1
@@ -20,8 +22,10 @@ internal sealed class ServiceLoop(Services services, Lcore lcore)
     internal uint Rounds => Volatile.Read(ref _rounds);
 
     /// <summary>
-    /// Whether it runs nothing of a list that was replaced before a full fence, after which <paramref name="rounds"/> was
-    /// read. It may load the list of its next round before others see the last round's end, hence two rounds and not one.
+    /// Whether it runs nothing of a list that was replaced before a full fence, after which <paramref name="rounds"/>
+    /// was
+    /// read. It may load the list of its next round before others see the last round's end, hence two rounds and not
+    /// one.
     /// </summary>
     internal bool HasLeft(uint rounds) => _asleep || Rounds - rounds >= 2;
 
@@ -31,7 +35,8 @@ internal sealed class ServiceLoop(Services services, Lcore lcore)
         while (!Lcore.StopRequested)
         {
             _asleep = false;
-            Interlocked.MemoryBarrier();   // between being awake and loading the list; pairs with that in Services.Unregister
+            // Between being awake and loading the list; pairs with that in Services.Unregister.
+            Interlocked.MemoryBarrier();
             now = RunRounds(now);
             _asleep = true;
             services.WaitForWork(this);

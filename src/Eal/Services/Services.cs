@@ -2,7 +2,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
 
-/// <summary>The services of an environment and the lcores that run them (<c>-S</c>). Any thread; control path, but for RunOnce.</summary>
+/// <summary>
+/// The services of an environment and the lcores that run them (<c>-S</c>). Any thread; control path, but for RunOnce.
+/// </summary>
 public sealed class Services
 {
     private readonly ILogger _logger;
@@ -23,7 +25,8 @@ public sealed class Services
     }
 
     /// <summary>
-    /// Adds a service and maps it to the service lcore with the fewest services, one on its memory node if there is such.
+    /// Adds a service and maps it to the service lcore with the fewest services, one on its memory node if there is
+    /// such.
     /// It runs once its <see cref="Service.IsReady"/> is set.
     /// </summary>
     /// <param name="name">Unique.</param>
@@ -57,7 +60,9 @@ public sealed class Services
     /// Takes a service off all service lcores and returns when none of them is in it. An application's lcore that is in
     /// <see cref="RunOnce"/> with it is the application's to wait for.
     /// </summary>
-    /// <exception cref="DataplaneException">ENOENT: it is not registered. EDEADLK: called on a service lcore.</exception>
+    /// <exception cref="DataplaneException">
+    /// ENOENT: it is not registered. EDEADLK: called on a service lcore.
+    /// </exception>
     public void Unregister(Service service)
     {
         ThrowIfOnServiceLcore();
@@ -82,7 +87,9 @@ public sealed class Services
         }
     }
 
-    /// <summary>Has a service lcore run a service, or no longer. One that is not MT-safe may be on several all the same.</summary>
+    /// <summary>
+    /// Has a service lcore run a service, or no longer. One that is not MT-safe may be on several all the same.
+    /// </summary>
     /// <exception cref="ConfigException">It is no service lcore.</exception>
     public void Map(Service service, int lcoreId, bool mapped = true)
     {
@@ -106,7 +113,8 @@ public sealed class Services
     /// <exception cref="ConfigException">The calling thread is no lcore.</exception>
     public static ServiceResult RunOnce(Service service)
     {
-        Lcore lcore = Lcore.Current ?? throw new ConfigException($"service '{service.Name}' was called on a thread that is no lcore",
+        Lcore lcore = Lcore.Current ?? throw new ConfigException(
+            $"service '{service.Name}' was called on a thread that is no lcore",
             fix: "make it one: eal.RegisterThread()");
         ulong now = Tsc.Read();
         return service.Run(lcore, ref now);

@@ -22,7 +22,9 @@ public sealed unsafe partial class Alarms : IDisposable
         _logger = logger;
     }
 
-    /// <summary>Calls <paramref name="callback"/> once, after <paramref name="delay"/>. What it throws is logged.</summary>
+    /// <summary>
+    /// Calls <paramref name="callback"/> once, after <paramref name="delay"/>. What it throws is logged.
+    /// </summary>
     /// <param name="delay">At least 0.</param>
     /// <param name="callback">Short; it delays the alarms behind it.</param>
     /// <exception cref="NativeException">The kernel gives no timer.</exception>
@@ -60,7 +62,8 @@ public sealed unsafe partial class Alarms : IDisposable
     internal void ThrowIfCurrent()
     {
         if (_thread != null && Thread.CurrentThread == _thread)
-            throw new DataplaneException("the EAL cannot be disposed in an alarm's callback", "it waits for that to end",
+            throw new DataplaneException("the EAL cannot be disposed in an alarm's callback",
+                "it waits for that to end",
                 "let the callback tell another thread to", errno: Errno.EDEADLK);
     }
 
@@ -93,7 +96,8 @@ public sealed unsafe partial class Alarms : IDisposable
         while (true)
         {
             ulong expirations;
-            _ = Unistd.read(_timer!, &expirations, sizeof(ulong));   // interrupted or not: what is due is looked up below
+            // Interrupted or not: what is due is looked up below.
+            _ = Unistd.read(_timer!, &expirations, sizeof(ulong));
             while (TakeDue(out Alarm? due))
             {
                 if (due == null)

@@ -20,7 +20,8 @@ public enum TimerState
 }
 
 /// <summary>
-/// One timer, made by <see cref="LcoreTimers.Create"/>. Start and stop from any thread; neither allocates. Its callback runs
+/// One timer, made by <see cref="LcoreTimers.Create"/>. Start and stop from any thread; neither allocates. Its callback
+/// runs
 /// on the lcore it was started for, in that lcore's <see cref="LcoreTimers.Manage"/>.
 /// </summary>
 public sealed class LcoreTimer : IDisposable
@@ -79,7 +80,9 @@ public sealed class LcoreTimer : IDisposable
     }
 
     /// <summary>Stops it and gives its place back. Does nothing the second time.</summary>
-    /// <exception cref="DataplaneException">EBUSY: its callback runs on another lcore, or another thread changes it.</exception>
+    /// <exception cref="DataplaneException">
+    /// EBUSY: its callback runs on another lcore, or another thread changes it.
+    /// </exception>
     public void Dispose()
     {
         if (State == TimerState.Disposed)
@@ -92,9 +95,11 @@ public sealed class LcoreTimer : IDisposable
         _timers.Release();
     }
 
-    /// <summary>Manage found it due: the callback's lcore takes it. False: another thread is just changing it.</summary>
-    internal bool TryBeginRun() => Interlocked.CompareExchange(ref _state, (int)TimerState.Running, (int)TimerState.Pending)
-        == (int)TimerState.Pending;
+    /// <summary>
+    /// Manage found it due: the callback's lcore takes it. False: another thread is just changing it.
+    /// </summary>
+    internal bool TryBeginRun() => Interlocked.CompareExchange(
+        ref _state, (int)TimerState.Running, (int)TimerState.Pending) == (int)TimerState.Pending;
 
     internal void SetState(TimerState state) => Volatile.Write(ref _state, (int)state);
 

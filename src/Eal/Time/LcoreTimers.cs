@@ -1,7 +1,8 @@
 namespace Dataplane;
 
 /// <summary>
-/// Timers that expire on lcores: each lcore calls <see cref="Manage"/> in its loop and runs there what is due. Making one
+/// Timers that expire on lcores: each lcore calls <see cref="Manage"/> in its loop and runs there what is due. Making
+/// one
 /// reserves its place on every lcore, so that starting, stopping and expiring allocate nothing.
 /// </summary>
 public sealed class LcoreTimers
@@ -26,7 +27,8 @@ public sealed class LcoreTimers
     }
 
     /// <summary>
-    /// Runs the callbacks of the timers that are due on the calling lcore. One load and one <see cref="Tsc.Read"/> when none
+    /// Runs the callbacks of the timers that are due on the calling lcore. One load and one <see cref="Tsc.Read"/> when
+    /// none
     /// is. Data path; what a callback throws comes out, its timer stopped.
     /// </summary>
     /// <returns>Callbacks run.</returns>
@@ -61,7 +63,9 @@ public sealed class LcoreTimers
             _timerCount--;
     }
 
-    /// <summary>Whether the calling thread is inside the timer's callback; that then no longer counts as running it.</summary>
+    /// <summary>
+    /// Whether the calling thread is inside the timer's callback; that then no longer counts as running it.
+    /// </summary>
     internal bool TryLeaveCallback(LcoreTimer timer)
     {
         if ((uint)Lcore.CurrentId >= Lcore.Max || _heaps[Lcore.CurrentId] is not { } heap || heap.Running != timer)

@@ -1,7 +1,8 @@
 namespace Dataplane;
 
 /// <summary>
-/// The pending timers of one lcore: a binary heap by expiry, each timer knowing its slot. A spin lock, held for one sift,
+/// The pending timers of one lcore: a binary heap by expiry, each timer knowing its slot. A spin lock, held for one
+/// sift,
 /// orders the threads that start and stop timers; the lcore itself takes it only when something is due, and then never
 /// waits for it.
 /// </summary>
@@ -53,7 +54,9 @@ internal sealed class TimerHeap(int lcoreId)
         Unlock();
     }
 
-    /// <summary>Takes the first timer out if it is due, and marks it running. Null: none, or the lock is held.</summary>
+    /// <summary>
+    /// Takes the first timer out if it is due, and marks it running. Null: none, or the lock is held.
+    /// </summary>
     internal LcoreTimer? TryTakeDue(ulong now)
     {
         if (Interlocked.CompareExchange(ref _locked, 1, 0) != 0)

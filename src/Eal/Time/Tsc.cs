@@ -14,7 +14,9 @@ public static unsafe class Tsc
     /// <summary>Whether it is the CPU's counter; otherwise <see cref="Stopwatch"/>'s.</summary>
     public static bool IsHardware => TscCode.Read != null;
 
-    /// <summary>Cycles per second. The first call may wait up to 10 ms to measure it; an EAL has done that at its start.</summary>
+    /// <summary>
+    /// Cycles per second. The first call may wait up to 10 ms to measure it; an EAL has done that at its start.
+    /// </summary>
     public static double Hz => s_rate.Value.Hz;
 
     /// <summary>The rate and where it comes from, for people: <c>2596.1 MHz, measured</c>.</summary>

@@ -5,7 +5,9 @@ using Dataplane.Native;
 
 namespace Dataplane;
 
-/// <summary>The counter's rate: measured against the kernel's raw clock, beside what the machine claims it to be.</summary>
+/// <summary>
+/// The counter's rate: measured against the kernel's raw clock, beside what the machine claims it to be.
+/// </summary>
 internal sealed record TscRate(double Hz, double ClaimedHz, string Source)
 {
     private const long LeastNanoseconds = 10_000_000;   // two readings 30 ns off each are then 6 ppm
@@ -13,7 +15,9 @@ internal sealed record TscRate(double Hz, double ClaimedHz, string Source)
 
     private static readonly (ulong Cycles, long Nanoseconds) s_first = ReadBoth();
 
-    /// <summary>Remembers the first pair of readings: what runs until <see cref="Measure"/> is no waiting time.</summary>
+    /// <summary>
+    /// Remembers the first pair of readings: what runs until <see cref="Measure"/> is no waiting time.
+    /// </summary>
     internal static void Begin() => _ = s_first;
 
     internal static TscRate Measure()
@@ -24,7 +28,8 @@ internal sealed record TscRate(double Hz, double ClaimedHz, string Source)
         while (nanoseconds - s_first.Nanoseconds < LeastNanoseconds)
             (cycles, nanoseconds) = ReadBoth();
         double hz = (cycles - s_first.Cycles) * 1e9 / (nanoseconds - s_first.Nanoseconds);
-        return new(hz, FromCpuId() is > 0 and double claimed ? claimed : FromSysfs(), "measured against CLOCK_MONOTONIC_RAW");
+        return new(hz, FromCpuId() is > 0 and double claimed ? claimed : FromSysfs(),
+            "measured against CLOCK_MONOTONIC_RAW");
     }
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,

@@ -19,7 +19,9 @@ internal static unsafe class Affinity
     }
 
     /// <summary>Sets the calling thread's mask and checks that all of it took effect.</summary>
-    /// <exception cref="DataplaneException">A CPU in it is not there, offline, or outside the cgroup's cpuset.</exception>
+    /// <exception cref="DataplaneException">
+    /// A CPU in it is not there, offline, or outside the cgroup's cpuset.
+    /// </exception>
     internal static void SetCurrent(CpuSet cpus)
     {
         ulong* words = stackalloc ulong[Words];
@@ -28,10 +30,12 @@ internal static unsafe class Affinity
         cpus.Words.CopyTo(mask);
         if (Sched.sched_setaffinity(0, Words * sizeof(ulong), words) < 0)
             throw NativeException.FromErrno($"sched_setaffinity to CPUs {cpus}",
-                "a CPU in it is offline, or outside the cpuset of this process's cgroup", "see Cpus_allowed_list in /proc/self/status");
+                "a CPU in it is offline, or outside the cpuset of this process's cgroup",
+                "see Cpus_allowed_list in /proc/self/status");
         CpuSet actual = Get();
         if (!actual.Equals(cpus))
-            throw new DataplaneException($"cannot pin a thread to CPUs {cpus}", $"the kernel allows only {actual} of them",
+            throw new DataplaneException($"cannot pin a thread to CPUs {cpus}",
+                $"the kernel allows only {actual} of them",
                 "widen the cgroup's cpuset.cpus, or choose among those", errno: Errno.EINVAL);
     }
 }

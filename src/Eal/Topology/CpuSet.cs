@@ -67,7 +67,8 @@ public sealed class CpuSet : IEquatable<CpuSet>, IReadOnlyCollection<int>
             bool ok = TryNumber(dash < 0 ? part : part[..dash], out int low);
             ok &= TryNumber(dash < 0 ? part : part[(dash + 1)..], out int high);
             if (!ok || high < low)
-                throw new ConfigException($"CPU list '{list.Trim()}': '{part}' is not N or N-M with numbers below {MaxCpus}",
+                throw new ConfigException(
+                    $"CPU list '{list.Trim()}': '{part}' is not N or N-M with numbers below {MaxCpus}",
                     fix: "write it as in 0-3,8");
             for (int cpu = low; cpu <= high; cpu++)
                 cpus.Add(cpu);
@@ -104,7 +105,8 @@ public sealed class CpuSet : IEquatable<CpuSet>, IReadOnlyCollection<int>
     public override bool Equals(object? obj) => Equals(obj as CpuSet);
 
     /// <inheritdoc/>
-    public override int GetHashCode() => _words.Length == 0 ? 0 : HashCode.Combine(_words.Length, _words[^1], _words[0]);
+    public override int GetHashCode() =>
+        _words.Length == 0 ? 0 : HashCode.Combine(_words.Length, _words[^1], _words[0]);
 
     /// <summary>The kernel's list format, <c>0-3,8</c>; the empty string when empty.</summary>
     public override string ToString()

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace Dataplane;
 
-/// <summary>The machine's CPUs, cores and memory nodes when it was read. Immutable; any thread; control path only.</summary>
+/// <summary>
+/// The machine's CPUs, cores and memory nodes when it was read. Immutable; any thread; control path only.
+/// </summary>
 /// <remarks>Source: Documentation/ABI/stable/sysfs-devices-system-cpu and -node of the Linux kernel.</remarks>
 public sealed class CpuTopology
 {
@@ -42,7 +44,9 @@ public sealed class CpuTopology
     public static CpuTopology Read(string sysRoot = "/sys") => new(sysRoot);
 
     /// <summary>The CPU of that number.</summary>
-    /// <exception cref="ConfigException">It is not there or offline; the message says which, and what is online.</exception>
+    /// <exception cref="ConfigException">
+    /// It is not there or offline; the message says which, and what is online.
+    /// </exception>
     public CpuInfo GetCpu(int id)
     {
         if (_byId.TryGetValue(id, out CpuInfo? cpu))
@@ -50,7 +54,8 @@ public sealed class CpuTopology
         throw Present.Contains(id)
             ? new ConfigException($"CPU {id} is offline", $"online are {Online}",
                 $"echo 1 | sudo tee /sys/devices/system/cpu/cpu{id}/online")
-            : new ConfigException($"CPU {id} is not present", $"this machine has {Present}", "choose among the CPUs online");
+            : new ConfigException($"CPU {id} is not present", $"this machine has {Present}",
+                "choose among the CPUs online");
     }
 
     private static CpuSet? ReadSet(string path) => File.Exists(path) ? CpuSet.Parse(File.ReadAllText(path)) : null;
@@ -61,7 +66,8 @@ public sealed class CpuTopology
         if (!Directory.Exists(nodeDir))
             return nodeOfCpu;
         foreach (string dir in Directory.GetDirectories(nodeDir, "node*"))
-            if (int.TryParse(Path.GetFileName(dir).AsSpan(4), NumberStyles.None, CultureInfo.InvariantCulture, out int node))
+            if (int.TryParse(Path.GetFileName(dir).AsSpan(4), NumberStyles.None, CultureInfo.InvariantCulture,
+                out int node))
                 foreach (int cpu in ReadSet(Path.Combine(dir, "cpulist")) ?? CpuSet.Empty)
                     nodeOfCpu[cpu] = node;
         return nodeOfCpu;
@@ -73,5 +79,6 @@ public sealed class CpuTopology
 
     // Some virtual and arm64 machines say -1, or have no such file: one package, one core.
     private static int ReadNumber(string path) =>
-        File.Exists(path) && int.TryParse(File.ReadAllText(path), CultureInfo.InvariantCulture, out int n) && n > 0 ? n : 0;
+        File.Exists(path) && int.TryParse(File.ReadAllText(path), CultureInfo.InvariantCulture, out int n)
+            ? Math.Max(n, 0) : 0;
 }
