@@ -6,7 +6,7 @@ namespace Dataplane.Tests;
 /// <summary>Two network namespaces that see each other only through Forward.</summary>
 public sealed class ForwardNamespaceTests
 {
-    private const string LeftAddress = "192.0.2.1", RightAddress = "192.0.2.2";   // RFC 5737
+    private const string LeftAddress = "198.51.100.1", RightAddress = "198.51.100.2";   // RFC 5737
 
     [Fact]
     public void AfPacket_Iperf3AndFloodPing_CrossAndAreAccountedFor()
