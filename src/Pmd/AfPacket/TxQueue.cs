@@ -73,6 +73,9 @@ internal sealed unsafe class AfPacketTxQueue : TxQueue
         _vector = new PacketVector();
         Prepare(_plain, 4 << 20);
         _plain.Bind(0);
+        // The first call of an import binds it, which takes managed memory: here, then, and not on the lcore.
+        _ = Socket.send(-1, null, 0, 0);
+        _ = Socket.sendmsg(-1, null, 0);
         _slots = _ring.Base;
         _fd = _ring.Fd;
         _next = 0;

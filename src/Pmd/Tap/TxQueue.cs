@@ -29,6 +29,7 @@ internal sealed unsafe class TapTxQueue : TxQueue
         _shortest = _port.Options.IsTap ? (uint)IfPacket.ETH_HLEN : 1;
         SetMtu(_port.Mtu);
         _retryAt = 0;
+        _ = Uio.writev(-1, null, 0);   // the first call binds the import, which takes managed memory: not on the lcore
     }
 
     /// <summary>From the next burst on, longer frames are errors. Any thread.</summary>
