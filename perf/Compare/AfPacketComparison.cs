@@ -31,7 +31,8 @@ internal sealed class AfPacketComparison : IComparison
         double receive = WithSender(() =>
         {
             MatchCollection rates = Regex.Matches(Testpmd("rxonly", Seconds + 2), @"Rx-pps:\s+([0-9]+)");
-            return Result.Median([.. rates.Select(m => double.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture)).Where(r => r > 0)]);
+            return Result.Median([.. rates.Select(m => double.Parse(m.Groups[1].Value, CultureInfo.InvariantCulture))
+                .Where(r => r > 0)]);
         });
         return [transmit, receive];
     }
@@ -45,16 +46,20 @@ internal sealed class AfPacketComparison : IComparison
         {
             using JsonDocument report = Applications.Forward("1", s_near, ["--forward-mode", "rxonly"], Seconds);
             JsonElement root = report.RootElement;
-            return root.GetProperty("ports")[0].GetProperty("rxPackets").GetDouble() / root.GetProperty("seconds").GetDouble();
+            return root.GetProperty("ports")[0].GetProperty("rxPackets").GetDouble() / root.GetProperty("seconds")
+                .GetDouble();
         });
         return [transmit, receive];
     }
 
-    private static string Testpmd(string mode, double seconds) => Dpdk.Program(Dpdk.Find("dpdk-testpmd")!, "0,1", s_near,
-        [$"--forward-mode={mode}", "-a", "--burst=32", "--nb-cores=1", "--port-topology=loop", "--txpkts=64", "--stats-period=1"],
+    private static string Testpmd(string mode, double seconds) =>
+        Dpdk.Program(Dpdk.Find("dpdk-testpmd")!, "0,1", s_near,
+        [$"--forward-mode={mode}", "-a", "--burst=32", "--nb-cores=1", "--port-topology=loop", "--txpkts=64",
+            "--stats-period=1"],
         TimeSpan.FromSeconds(seconds));
 
-    /// <summary>Packets per second the kernel counts at the far end, in the busiest second while <paramref name="send"/> runs.</summary>
+    /// <summary>Packets per second the kernel counts at the far end, in the busiest second while <paramref
+    /// name="send"/> runs.</summary>
     private static double CountAtFarEnd(Action send)
     {
         var rates = new List<double>();

@@ -22,9 +22,10 @@ internal static class Applications
         string json = Path.GetTempFileName();
         try
         {
-            string[] args = ["-l", lcores, "-m", "512", "--in-memory", .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]),
-                "--", .. own, "--duration", seconds.ToString(System.Globalization.CultureInfo.InvariantCulture),
-                "--stats-period", "0", "--json", json];
+            string[] args = ["-l", lcores, "-m", "512", "--in-memory",
+                .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]), "--", .. own, "--duration",
+                seconds.ToString(System.Globalization.CultureInfo.InvariantCulture), "--stats-period", "0", "--json",
+                json];
             int status = Dpdk.Run(PathOf("Forward"), args, TimeSpan.FromMinutes(1), out string text);
             return status == 0 ? JsonDocument.Parse(File.ReadAllText(json))
                 : throw new DataplaneException($"Forward {string.Join(' ', args)} ended with {status}", why: text);

@@ -4,7 +4,8 @@ namespace Dataplane.Perf.Compare;
 internal static class Comparisons
 {
     /// <summary>All of them.</summary>
-    public static IReadOnlyList<IComparison> All { get; } = [new RingComparison(), new StackComparison(), new MempoolComparison(), new ForwardComparison(), new AfPacketComparison(), new StartupComparison()];
+    public static IReadOnlyList<IComparison> All { get; } = [new RingComparison(), new StackComparison(),
+        new MempoolComparison(), new ForwardComparison(), new AfPacketComparison(), new StartupComparison()];
 
     /// <summary>The environment our side runs in: what DPDK's side gets on its command line.</summary>
     public static Eal StartEal() => Eal.Initialize(EalOptions.Parse(["-l", "0,1", "-m", "512", "--in-memory"], out _));

@@ -4,7 +4,8 @@ using System.Text.RegularExpressions;
 
 namespace Dataplane.Perf.Compare;
 
-/// <summary>DPDK's own programs and our C twins on its library. Finds them, runs them, picks figures from what they print.</summary>
+/// <summary>DPDK's own programs and our C twins on its library. Finds them, runs them, picks figures from what they
+/// print.</summary>
 internal static class Dpdk
 {
     private static readonly string[] s_eal = ["--no-pci", "--in-memory", "-m", "512", "--log-level", "5"];
@@ -31,11 +32,13 @@ internal static class Dpdk
     {
         string[] args = ["-c", $"DPDK_TEST={test} exec {Find("dpdk-test")} -l {lcores} {string.Join(' ', s_eal)}"];
         int status = Run("sh", args, TimeSpan.FromMinutes(3), out string text);
-        return status == 0 ? text : throw new DataplaneException($"dpdk-test {test} ended with {status}", why: Tail(text));
+        return status == 0 ? text : throw new DataplaneException($"dpdk-test {test} ended with {status}",
+            why: Tail(text));
     }
 
     /// <summary>Runs a program with EAL options of the comparison; what it printed.</summary>
-    public static string Program(string program, string lcores, string[] vdevs, string[] own, TimeSpan? typeAfter = null)
+    public static string Program(string program, string lcores, string[] vdevs, string[] own,
+        TimeSpan? typeAfter = null)
     {
         string[] args = ["-l", lcores, .. s_eal, .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]), "--", .. own];
         int status = Run(program, args, TimeSpan.FromMinutes(1), out string text, typeAfter);

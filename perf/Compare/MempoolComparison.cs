@@ -3,9 +3,9 @@ using System.Runtime.CompilerServices;
 namespace Dataplane.Perf.Compare;
 
 /// <summary>
-/// One cell of mempool_perf_autotest, cache 512, 32 at a time, 128 kept: objects got plus objects put, per second. DPDK's
-/// side is a C twin, in two forms: the bulk size in a variable, and as a constant that its compiler may unroll by. Ours is
-/// one form: the pool takes a span, whose length is a variable.
+/// One cell of mempool_perf_autotest, cache 512, 32 at a time, 128 kept: objects got plus objects put, per second.
+/// DPDK's side is a C twin, in two forms: the bulk size in a variable, and as a constant that its compiler may
+/// unroll by. Ours is one form: the pool takes a span, whose length is a variable.
 /// </summary>
 internal sealed class MempoolComparison : IComparison
 {

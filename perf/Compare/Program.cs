@@ -5,11 +5,13 @@ using Dataplane;
 using Dataplane.Perf.Compare;
 using Spectre.Console;
 
-var only = new Option<string>("--only") { Description = "Only comparisons whose rows contain this text.", DefaultValueFactory = _ => "" };
-var runs = new Option<int>("--runs") { Description = "Runs of each side, taken in turn.", DefaultValueFactory = _ => 5 };
+var only = new Option<string>("--only") { Description = "Only comparisons whose rows contain this text.",
+    DefaultValueFactory = _ => "" };
+var runs = new Option<int>("--runs") { Description = "Runs of each side, taken in turn.",
+    DefaultValueFactory = _ => 5 };
 var json = new Option<FileInfo?>("--json") { Description = "Write results and the machine's facts to this file." };
-var root = new RootCommand("Measures DPDK's programs and ours in turn on the same work. Installs nothing; needs Debian's dpdk-dev,"
-    + " libdpdk-dev and gcc for the whole table, and 1,024 hugepages of 2 MB.") { only, runs, json };
+var root = new RootCommand("Measures DPDK's programs and ours in turn on the same work. Installs nothing; needs "
+    + "Debian's dpdk-dev, libdpdk-dev and gcc for the whole table, and 1,024 hugepages of 2 MB.") { only, runs, json };
 root.SetAction(result => Compare(result.GetValue(only)!, result.GetValue(runs), result.GetValue(json)));
 return root.Parse(args).Invoke();
 
@@ -58,7 +60,8 @@ static IEnumerable<Result> Measure(IComparison comparison, int runs)
 
 static void Print(List<Result> results)
 {
-    Table table = new Table().Border(TableBorder.Simple).AddColumns("name", "unit", "ours", "theirs", "ratio", "at least", "aim", "");
+    Table table = new Table().Border(TableBorder.Simple)
+        .AddColumns("name", "unit", "ours", "theirs", "ratio", "at least", "aim", "");
     foreach (Result r in results)
         table.AddRow(Markup.Escape(r.Name), r.Unit, Result.Show(r.Ours), Result.Show(r.Theirs), $"{r.Ratio:F2}",
             r.AtLeast > 0 ? $"{r.AtLeast:F1}" : "", r.Aim > 0 ? $"{r.Aim:F1}" : "", r.Verdict);

@@ -41,8 +41,8 @@ internal sealed class RingComparison : IComparison
         using Ring<nuint> mpmc = Ring<nuint>.Create(eal.Memory, "cmp_mp", RingSlots);
         return
         [
-            OneCore<SingleSide>(eal, spsc, 8), OneCore<SingleSide>(eal, spsc, 32), OneCore<MultiSide>(eal, mpmc, 8), OneCore<MultiSide>(eal, mpmc, 32),
-            TwoCores<SingleSide>(eal, spsc, 32), TwoCores<MultiSide>(eal, mpmc, 32),
+            OneCore<SingleSide>(eal, spsc, 8), OneCore<SingleSide>(eal, spsc, 32), OneCore<MultiSide>(eal, mpmc, 8),
+            OneCore<MultiSide>(eal, mpmc, 32), TwoCores<SingleSide>(eal, spsc, 32), TwoCores<MultiSide>(eal, mpmc, 32),
         ];
     }
 
@@ -105,7 +105,8 @@ internal sealed class RingComparison : IComparison
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static double EnqueueAll<TSide>(Ring<nuint> ring, Span<nuint> items, int iterations) where TSide : struct, ISide
+    private static double EnqueueAll<TSide>(Ring<nuint> ring, Span<nuint> items, int iterations) where TSide : struct,
+        ISide
     {
         ulong start = Tsc.Read();
         for (int i = 0; i < iterations; i++)
@@ -115,7 +116,8 @@ internal sealed class RingComparison : IComparison
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static double DequeueAll<TSide>(Ring<nuint> ring, Span<nuint> items, int iterations) where TSide : struct, ISide
+    private static double DequeueAll<TSide>(Ring<nuint> ring, Span<nuint> items, int iterations) where TSide : struct,
+        ISide
     {
         ulong start = Tsc.Read();
         for (int i = 0; i < iterations; i++)

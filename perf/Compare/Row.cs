@@ -28,8 +28,8 @@ internal interface IComparison
 }
 
 /// <summary>A row with its medians.</summary>
-internal sealed record Result(string Name, string Unit, double Ours, double Theirs, double Ratio, double AtLeast, double Aim,
-    double[] OurRuns, double[] TheirRuns)
+internal sealed record Result(string Name, string Unit, double Ours, double Theirs, double Ratio, double AtLeast,
+    double Aim, double[] OurRuns, double[] TheirRuns)
 {
     /// <summary>Medians of the runs; the ratio is above 1 where ours is better.</summary>
     public static Result Of(Row row, double[] ours, double[] theirs)

@@ -2,7 +2,8 @@ using System.Runtime.CompilerServices;
 
 namespace Dataplane.Perf.Compare;
 
-/// <summary>stack_perf_autotest and stack_lf_perf_autotest: one core, push and pop of 32; cycles per object for both.</summary>
+/// <summary>stack_perf_autotest and stack_lf_perf_autotest: one core, push and pop of 32; cycles per object for
+/// both.</summary>
 internal sealed class StackComparison : IComparison
 {
     private const int Bulk = 32;

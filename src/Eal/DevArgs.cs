@@ -29,7 +29,8 @@ public sealed class DevArgs
     {
         List<string> parts = Split(text);
         if (parts[0].Length == 0 || parts[0].Contains('='))
-            throw new ConfigException($"device '{text}' has no name", fix: "write NAME[,key=value...], e.g. net_null0,size=64");
+            throw new ConfigException($"device '{text}' has no name",
+                fix: "write NAME[,key=value...], e.g. net_null0,size=64");
         var args = new DevArgs(text, parts[0]);
         foreach (string part in parts.Skip(1))
         {
@@ -52,7 +53,8 @@ public sealed class DevArgs
     public string? GetString(string key, string? fallback = null) => GetAll(key).LastOrDefault() ?? fallback;
 
     /// <summary>The last value of a key as a number, decimal or 0x hexadecimal.</summary>
-    /// <exception cref="ConfigException">No number, or outside <paramref name="min"/>..<paramref name="max"/>.</exception>
+    /// <exception cref="ConfigException">No number, or outside <paramref name="min"/>..<paramref
+    /// name="max"/>.</exception>
     public long GetNumber(string key, long fallback, long min = 0, long max = int.MaxValue)
     {
         string? value = GetString(key);

@@ -7,7 +7,8 @@ public abstract unsafe partial class Port
 {
     private readonly List<MacAddress> _addresses = [];
 
-    /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and not throw.</summary>
+    /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and
+    /// not throw.</summary>
     public event Action<Port, PortEvent>? Events;
 
     /// <summary>
@@ -36,7 +37,8 @@ public abstract unsafe partial class Port
     /// <summary>The port receives frames for any multicast address.</summary>
     public bool AllMulticast { get; private set; }
 
-    /// <summary>Who said the port is theirs, or null. A word between parts of an application; nothing else is barred.</summary>
+    /// <summary>Who said the port is theirs, or null. A word between parts of an application; nothing else is
+    /// barred.</summary>
     public string? Owner { get; private set; }
 
     /// <summary>The link as it is now.</summary>
@@ -184,5 +186,6 @@ public abstract unsafe partial class Port
     protected virtual void OnSetAllMulticast(bool on) => throw Unsupported("change its all-multicast mode");
 
     private DataplaneException Unsupported(string what) =>
-        new($"port {Name} cannot {what}", why: $"driver {Info.DriverName} has no such feature", errno: Errno.EOPNOTSUPP);
+        new($"port {Name} cannot {what}", why: $"driver {Info.DriverName} has no such feature",
+        errno: Errno.EOPNOTSUPP);
 }

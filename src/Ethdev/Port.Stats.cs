@@ -18,10 +18,12 @@ public abstract unsafe partial class Port
             Accumulate(ref tx, ReadTxStats(i));
         }
         ulong unsent = tx.Errors + tx.Missed;
-        return new PortStats(rx.Packets, tx.Packets - unsent, rx.Bytes, tx.Bytes, rx.Missed, rx.Errors, unsent, rx.NoMbuf);
+        return new PortStats(rx.Packets, tx.Packets - unsent, rx.Bytes, tx.Bytes, rx.Missed, rx.Errors, unsent,
+            rx.NoMbuf);
     }
 
-    /// <summary>All counters with their names: the port's, those of every queue, the driver's own. Control path.</summary>
+    /// <summary>All counters with their names: the port's, those of every queue, the driver's own. Control
+    /// path.</summary>
     public IReadOnlyList<Xstat> GetXstats()
     {
         var list = new List<Xstat>();

@@ -15,7 +15,8 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>Most queues of a kind any port may have.</summary>
     public const int MaxQueues = 64;
 
-    /// <summary>Bytes of a frame beyond its payload: Ethernet header and two VLAN tags. The check sequence is not kept.</summary>
+    /// <summary>Bytes of a frame beyond its payload: Ethernet header and two VLAN tags. The check sequence is not
+    /// kept.</summary>
     public const int FrameOverheadBytes = 14 + 2 * 4;
 
     /// <summary>What the driver was given to make the port.</summary>
@@ -39,10 +40,12 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>The configuration in force.</summary>
     public PortConfig Config { get; private set; } = new() { RxQueues = 0, TxQueues = 0 };
 
-    /// <summary>The receive queues; a place is null until its queue is set up, which a started port's all are.</summary>
+    /// <summary>The receive queues; a place is null until its queue is set up, which a started port's all
+    /// are.</summary>
     public IReadOnlyList<RxQueue> RxQueues => _rxQueues!;
 
-    /// <summary>The transmit queues; a place is null until its queue is set up, which a started port's all are.</summary>
+    /// <summary>The transmit queues; a place is null until its queue is set up, which a started port's all
+    /// are.</summary>
     public IReadOnlyList<TxQueue> TxQueues => _txQueues!;
 
     /// <summary>Sets the number of queues, offloads and MTU. Queues set up before are released.</summary>
@@ -112,7 +115,8 @@ public abstract unsafe partial class Port : IDisposable
     }
 
     /// <summary>Lets packets flow.</summary>
-    /// <exception cref="DataplaneException">The port is not configured, a queue is not set up, or it is started.</exception>
+    /// <exception cref="DataplaneException">The port is not configured, a queue is not set up, or it is
+    /// started.</exception>
     public void Start()
     {
         if (State is not (PortState.Configured or PortState.Stopped))
@@ -170,10 +174,12 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>Refuse or apply a configuration, checked already against <see cref="Info"/>.</summary>
     protected virtual void OnConfigure(PortConfig config) { }
 
-    /// <summary>Make a receive queue; <paramref name="config"/> has its descriptors filled in and the port's offloads added.</summary>
+    /// <summary>Make a receive queue; <paramref name="config"/> has its descriptors filled in and the port's
+    /// offloads added.</summary>
     protected abstract RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config);
 
-    /// <summary>Make a transmit queue; <paramref name="config"/> has its descriptors filled in and the port's offloads added.</summary>
+    /// <summary>Make a transmit queue; <paramref name="config"/> has its descriptors filled in and the port's
+    /// offloads added.</summary>
     protected abstract TxQueue CreateTxQueue(int index, TxQueueConfig config);
 
     /// <summary>Start the device. Apply addresses, promiscuous mode and MTU, which may have been set before.</summary>
@@ -215,7 +221,8 @@ public abstract unsafe partial class Port : IDisposable
     {
         int missing = Array.IndexOf(queues, null);
         if (missing >= 0)
-            throw WrongState("start", $"{kind} queue {missing} is not set up: call {string.Format(null, call, missing)}");
+            throw WrongState("start", $"{kind} queue {missing} is not set up: call "
+                + $"{string.Format(null, call, missing)}");
     }
 
     private void ReleaseQueues()

@@ -15,7 +15,8 @@ public sealed record PortConfig
     /// <summary>Transmit offloads for all queues, a subset of <see cref="PortInfo.TxOffloads"/>.</summary>
     public TxOffloads TxOffloads { get; init; }
 
-    /// <summary>Largest payload of a frame in bytes (Ethernet header and tags not counted); 0 keeps the port's own.</summary>
+    /// <summary>Largest payload of a frame in bytes (Ethernet header and tags not counted); 0 keeps the port's
+    /// own.</summary>
     public int Mtu { get; init; }
 }
 
@@ -26,7 +27,8 @@ public sealed record PortConfig
 /// <see cref="RxQueue.Config"/>, see them with the port's added.
 /// </param>
 /// <param name="DeferredStart">The queue stays stopped when its port starts, until <see cref="RxQueue.Start"/>.</param>
-public sealed record RxQueueConfig(int Descriptors = 0, RxOffloads Offloads = RxOffloads.None, bool DeferredStart = false);
+public sealed record RxQueueConfig(int Descriptors = 0, RxOffloads Offloads = RxOffloads.None,
+    bool DeferredStart = false);
 
 /// <summary>Settings of one transmit queue.</summary>
 /// <param name="Descriptors">Slots in the queue, 0 for the driver's default.</param>
@@ -35,7 +37,8 @@ public sealed record RxQueueConfig(int Descriptors = 0, RxOffloads Offloads = Rx
 /// <see cref="TxQueue.Config"/>, see them with the port's added.
 /// </param>
 /// <param name="DeferredStart">The queue stays stopped when its port starts, until <see cref="TxQueue.Start"/>.</param>
-public sealed record TxQueueConfig(int Descriptors = 0, TxOffloads Offloads = TxOffloads.None, bool DeferredStart = false);
+public sealed record TxQueueConfig(int Descriptors = 0, TxOffloads Offloads = TxOffloads.None,
+    bool DeferredStart = false);
 
 /// <summary>Where a port is in its life.</summary>
 public enum PortState
@@ -57,7 +60,8 @@ public enum PortState
 /// <param name="SpeedMbps">Megabits per second, 0 when unknown.</param>
 /// <param name="FullDuplex">Both ways at once.</param>
 /// <param name="Autonegotiated">Found by negotiation, not fixed.</param>
-public readonly record struct LinkStatus(bool Up, uint SpeedMbps = 0, bool FullDuplex = true, bool Autonegotiated = false)
+public readonly record struct LinkStatus(bool Up, uint SpeedMbps = 0, bool FullDuplex = true,
+    bool Autonegotiated = false)
 {
     /// <inheritdoc/>
     public override string ToString() => !Up ? "down" : SpeedMbps == 0 ? "up" :

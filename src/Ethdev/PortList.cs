@@ -14,10 +14,12 @@ public sealed class PortList : IDisposable
         _drivers = drivers;
     }
 
-    /// <summary>The ports, by id. After <see cref="Detach"/> ids have gaps: <see cref="Port.Id"/> is the id, not the place.</summary>
+    /// <summary>The ports, by id. After <see cref="Detach"/> ids have gaps: <see cref="Port.Id"/> is the id, not the
+    /// place.</summary>
     public IReadOnlyList<Port> Ports => _ports;
 
-    /// <summary>Makes a port of every <c>--vdev</c> of the environment. On failure those made already are closed.</summary>
+    /// <summary>Makes a port of every <c>--vdev</c> of the environment. On failure those made already are
+    /// closed.</summary>
     /// <exception cref="ConfigException">No driver, a name twice, bad arguments.</exception>
     /// <exception cref="DeviceException">A device cannot be used.</exception>
     public static PortList Probe(Eal eal, IReadOnlyList<PortDriver> drivers)
@@ -45,11 +47,13 @@ public sealed class PortList : IDisposable
         DevArgs args = DevArgs.Parse(device);
         PortDriver driver = FindDriver(args.Name);
         if (Find(args.Name) != null)
-            throw new ConfigException($"device '{args.Name}' is there already", fix: "give each device a number of its own");
+            throw new ConfigException($"device '{args.Name}' is there already",
+                fix: "give each device a number of its own");
         return Add(driver.Create(new PortContext(_eal, args, FreeId()) { Ports = this }));
     }
 
-    /// <summary>Takes in a port that was made by hand, and owns it. Its id must be the list's next, <see cref="FreeId"/>.</summary>
+    /// <summary>Takes in a port that was made by hand, and owns it. Its id must be the list's next, <see
+    /// cref="FreeId"/>.</summary>
     /// <exception cref="ConfigException">The id or name is taken.</exception>
     public Port Add(Port port)
     {
@@ -103,7 +107,8 @@ public sealed class PortList : IDisposable
     }
 
     private PortDriver FindDriver(string device) =>
-        _drivers.Where(driver => device.StartsWith(driver.Name, StringComparison.Ordinal)).MaxBy(driver => driver.Name.Length)
+        _drivers.Where(driver => device.StartsWith(driver.Name, StringComparison.Ordinal))
+        .MaxBy(driver => driver.Name.Length)
         ?? throw new ConfigException($"no driver for device '{device}'",
             fix: "names begin with one of " + string.Join(", ", _drivers.Select(driver => driver.Name)));
 }

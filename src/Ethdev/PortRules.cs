@@ -2,7 +2,8 @@ using System.Numerics;
 
 namespace Dataplane;
 
-/// <summary>What a port refuses, in one place for all drivers. Each message names the port, the limit and the way out.</summary>
+/// <summary>What a port refuses, in one place for all drivers. Each message names the port, the limit and the way
+/// out.</summary>
 internal static class PortRules
 {
     internal static void Check(Port port, PortConfig config)
@@ -37,9 +38,9 @@ internal static class PortRules
                 fix: "make a pool with Mempool.CreateMbufPool and a larger data room");
         int frame = mtu + Port.FrameOverheadBytes;
         if (frame > room && !info.SizesItsOwnFrames && (offloads & RxOffloads.Scatter) == 0)
-            throw new ConfigException($"port {port.Name}: frames of MTU {mtu} do not fit the mbufs of pool '{pool.Name}'",
-                why: $"a frame has up to {frame} bytes, a mbuf {room} after the headroom, and scatter is off",
-                fix: $"use a data room of {frame + Mbuf.DefaultHeadroom}, "
+            throw new ConfigException($"port {port.Name}: frames of MTU {mtu} do not fit the mbufs of pool "
+                + $"'{pool.Name}'", why: $"a frame has up to {frame} bytes, a mbuf {room} after the headroom, and "
+                + $"scatter is off", fix: $"use a data room of {frame + Mbuf.DefaultHeadroom}, "
                     + ((info.RxOffloads & RxOffloads.Scatter) != 0 ? "RxOffloads.Scatter, " : "")
                     + $"or an MTU of {room - Port.FrameOverheadBytes}");
     }

@@ -8,7 +8,8 @@ public abstract class RxCallback
 {
     /// <summary>Called with the <paramref name="received"/> packets at the start of <paramref name="burst"/>.</summary>
     /// <returns>
-    /// How many are left at the start of the span. A callback that takes packets out owns those, and moves the others up.
+    /// How many are left at the start of the span. A callback that takes packets out owns those, and moves the
+    /// others up.
     /// </returns>
     public abstract int OnReceived(RxQueue queue, Span<Mbuf> burst, int received);
 }

@@ -25,7 +25,8 @@ public struct QueueStats
     /// </summary>
     [FieldOffset(16)] public ulong Errors;
 
-    /// <summary>Receive: packets the device lost because nobody polled in time. Transmit: packets taken and then dropped.</summary>
+    /// <summary>Receive: packets the device lost because nobody polled in time. Transmit: packets taken and then
+    /// dropped.</summary>
     [FieldOffset(24)] public ulong Missed;
 
     /// <summary>Receive: times (in packets) no mbuf could be had.</summary>

@@ -62,13 +62,14 @@ public abstract unsafe class RxQueue
     /// <returns>False when it was not there.</returns>
     public bool RemoveCallback(RxCallback callback)
     {
-        RxCallback[] left = [.. _callbacks.Where(c => c != callback)];
+        RxCallback[] left = Array.FindAll(_callbacks, c => c != callback);
         bool found = left.Length != _callbacks.Length;
         SetCallbacks(left);
         return found;
     }
 
-    /// <summary>Lets packets flow after <see cref="Stop"/> or a deferred start; the port must be started. Control path.</summary>
+    /// <summary>Lets packets flow after <see cref="Stop"/> or a deferred start; the port must be started. Control
+    /// path.</summary>
     /// <exception cref="DataplaneException">The port is not started.</exception>
     public void Start()
     {

@@ -57,6 +57,7 @@ public class TxBuffer(TxQueue queue, int size = 32) : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Gets the packets the queue did not take and owns them; frees them unless overridden. Data path.</summary>
+    /// <summary>Gets the packets the queue did not take and owns them; frees them unless overridden. Data
+    /// path.</summary>
     protected virtual void OnUnsent(ReadOnlySpan<Mbuf> packets) => Mbuf.FreeBulk(packets);
 }

@@ -73,13 +73,14 @@ public abstract unsafe class TxQueue
     /// <returns>False when it was not there.</returns>
     public bool RemoveCallback(TxCallback callback)
     {
-        TxCallback[] left = [.. _callbacks.Where(c => c != callback)];
+        TxCallback[] left = Array.FindAll(_callbacks, c => c != callback);
         bool found = left.Length != _callbacks.Length;
         SetCallbacks(left);
         return found;
     }
 
-    /// <summary>Lets packets flow after <see cref="Stop"/> or a deferred start; the port must be started. Control path.</summary>
+    /// <summary>Lets packets flow after <see cref="Stop"/> or a deferred start; the port must be started. Control
+    /// path.</summary>
     /// <exception cref="DataplaneException">The port is not started.</exception>
     public void Start()
     {

@@ -1,6 +1,7 @@
 namespace Dataplane;
 
-/// <summary>Error numbers of Linux on x86-64 and arm64, by name. asm-generic/errno-base.h, asm-generic/errno.h.</summary>
+/// <summary>Error numbers of Linux on x86-64 and arm64, by name. asm-generic/errno-base.h,
+/// asm-generic/errno.h.</summary>
 public enum Errno
 {
     None = 0,

@@ -27,7 +27,8 @@ internal static class IfPacket
     internal const uint TP_FT_REQ_FILL_RXHASH = 0x1;
     internal const ushort PACKET_MR_MULTICAST = 0, PACKET_MR_PROMISC = 1, PACKET_MR_ALLMULTI = 2, PACKET_MR_UNICAST = 3;
 
-    /// <summary>Where the kernel looks for the frame in a transmit slot: TPACKET2_HDRLEN - sizeof(sockaddr_ll).</summary>
+    /// <summary>Where the kernel looks for the frame in a transmit slot: TPACKET2_HDRLEN -
+    /// sizeof(sockaddr_ll).</summary>
     internal const int Tpacket2DataOffset = 32;
 }
 

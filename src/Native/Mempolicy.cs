@@ -13,7 +13,8 @@ internal static unsafe partial class Mempolicy
     private static partial nint syscall(nint number, void* addr, nuint len, nint mode, ulong* nodemask, nuint maxnode,
         nuint flags);
 
-    /// <summary>Binds pages of a range that are not there yet to <paramref name="node"/>, 0 to 1022. -1 and errno.</summary>
+    /// <summary>Binds pages of a range that are not there yet to <paramref name="node"/>, 0 to 1022. -1 and
+    /// errno.</summary>
     internal static int mbind(void* addr, nuint length, int node)
     {
         ulong* mask = stackalloc ulong[16];

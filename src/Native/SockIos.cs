@@ -16,7 +16,8 @@ internal static unsafe partial class SockIos
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int ioctl(int fd, nuint request, void* argp);
 
-    /// <summary>One SIOC* call on the interface named in <paramref name="request"/>; 0 or the kernel's reason.</summary>
+    /// <summary>One SIOC* call on the interface named in <paramref name="request"/>; 0 or the kernel's
+    /// reason.</summary>
     internal static Errno Call(SafeFileHandle socket, nuint command, ref ifreq request)
     {
         fixed (ifreq* pointer = &request)

@@ -43,7 +43,8 @@ internal static unsafe partial class Socket
 
     /// <summary>setsockopt of a value that has no pointers in it.</summary>
     /// <exception cref="NativeException">The kernel's reason; <paramref name="name"/> is in the message.</exception>
-    internal static void SetOption<T>(SafeFileHandle fd, int level, int option, T value, string name) where T : unmanaged
+    internal static void SetOption<T>(SafeFileHandle fd, int level, int option, T value, string name) where T
+        : unmanaged
     {
         if (!TrySetOption(fd, level, option, value))
             throw NativeException.FromErrno($"setsockopt {name}");

@@ -19,5 +19,6 @@ internal static unsafe partial class Timerfd
     internal static partial SafeFileHandle timerfd_create(int clockid, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
-    internal static partial int timerfd_settime(SafeFileHandle fd, int flags, itimerspec* new_value, itimerspec* old_value);
+    internal static partial int timerfd_settime(SafeFileHandle fd, int flags, itimerspec* new_value,
+        itimerspec* old_value);
 }

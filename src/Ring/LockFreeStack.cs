@@ -45,13 +45,15 @@ public sealed unsafe class LockFreeStack<T> : IDisposable where T : unmanaged
     /// <param name="name">1 to 27 characters, unique among stacks.</param>
     /// <param name="capacity">Elements, 1 to 67,108,847.</param>
     /// <param name="numaNode">A node id or <see cref="Memory.AnyNode"/>.</param>
-    /// <exception cref="ConfigException">The name, the capacity or the size of <typeparamref name="T"/> cannot be.</exception>
+    /// <exception cref="ConfigException">The name, the capacity or the size of <typeparamref name="T"/> cannot
+    /// be.</exception>
     /// <exception cref="DataplaneException">The name is taken, or there is too little memory.</exception>
     public static LockFreeStack<T> Create(Memory memory, string name, int capacity, int numaNode = Memory.AnyNode) =>
         new(memory, StackZone.Create<T>(memory, name, capacity, numaNode, StackKind.LockFree));
 
     /// <summary>A handle on the stack of that name, or null. Disposing it leaves the stack to its creator.</summary>
-    /// <exception cref="ConfigException">It is of the other kind, or <typeparamref name="T"/> of another size.</exception>
+    /// <exception cref="ConfigException">It is of the other kind, or <typeparamref name="T"/> of another
+    /// size.</exception>
     public static LockFreeStack<T>? Lookup(Memory memory, string name) =>
         StackZone.Lookup<T>(memory, name, StackKind.LockFree) is { } zone ? new LockFreeStack<T>(null, zone) : null;
 

@@ -15,7 +15,8 @@ public sealed unsafe partial class Ring<T>
     /// <returns>For how many.</returns>
     public int EnqueueBurstStart(int count) => EnqueueStart(count, RingClaim.Burst, out _);
 
-    /// <summary>Appends what fits the room reserved. Fewer than reserved, also none, gives the rest of it back.</summary>
+    /// <summary>Appends what fits the room reserved. Fewer than reserved, also none, gives the rest of it
+    /// back.</summary>
     /// <exception cref="DataplaneException">More than was reserved.</exception>
     public void EnqueueFinish(ReadOnlySpan<T> items)
     {
@@ -25,7 +26,8 @@ public sealed unsafe partial class Ring<T>
         RingPeek.Finish(ProducerSync, &_ring->Producer, (uint)items.Length);
     }
 
-    /// <summary>Copies out the oldest elements, as many as <paramref name="items"/> holds or none, and leaves them in.</summary>
+    /// <summary>Copies out the oldest elements, as many as <paramref name="items"/> holds or none, and leaves them
+    /// in.</summary>
     /// <returns>False when there are fewer.</returns>
     public bool TryDequeueBulkStart(Span<T> items) => DequeueStart(items, RingClaim.Bulk) == items.Length;
 

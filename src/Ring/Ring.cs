@@ -69,7 +69,8 @@ public sealed unsafe partial class Ring<T> : IDisposable where T : unmanaged
     /// <param name="producerSync">How many threads enqueue.</param>
     /// <param name="consumerSync">How many threads dequeue.</param>
     /// <param name="exactSize">Hold exactly <paramref name="count"/> elements.</param>
-    /// <exception cref="ConfigException">The name, the count or the size of <typeparamref name="T"/> cannot be.</exception>
+    /// <exception cref="ConfigException">The name, the count or the size of <typeparamref name="T"/> cannot
+    /// be.</exception>
     /// <exception cref="DataplaneException">The name is taken, or there is too little memory.</exception>
     public static Ring<T> Create(Memory memory, string name, int count, int numaNode = Memory.AnyNode,
         RingSync producerSync = RingSync.MultiThread, RingSync consumerSync = RingSync.MultiThread,

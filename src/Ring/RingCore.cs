@@ -8,7 +8,8 @@ namespace Dataplane;
 /// </summary>
 internal static unsafe class RingCore
 {
-    /// <summary>Appends elements; copies them. Threads: as <typeparamref name="TSync"/>, which the ring was made with.</summary>
+    /// <summary>Appends elements; copies them. Threads: as <typeparamref name="TSync"/>, which the ring was made
+    /// with.</summary>
     /// <returns>How many, from the first: all or 0 with <see cref="RingClaim.Bulk"/>.</returns>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static uint Enqueue<TSync, T>(RingHeader* ring, ref T items, uint count, RingClaim claim, out uint free)

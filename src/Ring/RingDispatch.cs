@@ -27,7 +27,8 @@ internal static unsafe class RingDispatch
             _ => Dequeue<HtsSync, T>(ring, ref items, count, claim, out available),
         };
 
-    /// <summary>Appends one element in the mode the ring was made with. See <see cref="RingCore.EnqueueOne"/>.</summary>
+    /// <summary>Appends one element in the mode the ring was made with. See <see
+    /// cref="RingCore.EnqueueOne"/>.</summary>
     internal static bool EnqueueOne<T>(RingHeader* ring, T item) where T : unmanaged => ring->ProducerSync switch
     {
         RingSync.SingleThread => RingCore.EnqueueOne<StSync, T>(ring, item),
@@ -36,7 +37,8 @@ internal static unsafe class RingDispatch
         _ => RingCore.EnqueueOne<HtsSync, T>(ring, item),
     };
 
-    /// <summary>Takes one element off in the mode the ring was made with. See <see cref="RingCore.DequeueOne"/>.</summary>
+    /// <summary>Takes one element off in the mode the ring was made with. See <see
+    /// cref="RingCore.DequeueOne"/>.</summary>
     internal static bool DequeueOne<T>(RingHeader* ring, out T item) where T : unmanaged => ring->ConsumerSync switch
     {
         RingSync.SingleThread => RingCore.DequeueOne<StSync, T>(ring, out item),
@@ -45,7 +47,8 @@ internal static unsafe class RingDispatch
         _ => RingCore.DequeueOne<HtsSync, T>(ring, out item),
     };
 
-    // One body per mode and element, called, not inlined: four of them in a caller would be a lot of code for one branch.
+    // One body per mode and element, called, not inlined: four of them in a caller would be a lot of code for one
+    // branch.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static uint Enqueue<TSync, T>(RingHeader* ring, ref T items, uint count, RingClaim claim, out uint free)
         where TSync : struct, IRingSync where T : unmanaged =>

@@ -37,7 +37,8 @@ internal unsafe struct RingHeader
     internal static byte* Slots(RingHeader* ring) => (byte*)ring + SizeBytes;
 
     /// <summary>Slots a ring for <paramref name="count"/> elements has: a power of two.</summary>
-    /// <param name="count">Exact: the capacity, 1 to 2^30 - 1. Else a power of two from 2 to 2^30, one of them unused.</param>
+    /// <param name="count">Exact: the capacity, 1 to 2^30 - 1. Else a power of two from 2 to 2^30, one of them
+    /// unused.</param>
     /// <param name="exactSize">See <paramref name="count"/>.</param>
     /// <exception cref="ConfigException">The count is out of range.</exception>
     internal static uint SlotsFor(int count, bool exactSize)
@@ -47,15 +48,18 @@ internal unsafe struct RingHeader
         if (!exactSize && count is >= 2 and <= (int)MaxSize && System.Numerics.BitOperations.IsPow2(count))
             return (uint)count;
         throw new ConfigException($"a ring of {count} elements cannot be made",
-            exactSize ? "the exact size is 1 to 2^30 - 1" : "the size is a power of two from 2 to 2^30, capacity size - 1",
-            exactSize ? null : "ask for an exact size to get any capacity");
+            exactSize ? "the exact size is 1 to 2^30 - 1"
+            : "the size is a power of two from 2 to 2^30, capacity size - 1", exactSize ? null
+            : "ask for an exact size to get any capacity");
     }
 
-    /// <summary>Bytes a ring takes, header and elements, rounded so that what follows it shares no line with it.</summary>
+    /// <summary>Bytes a ring takes, header and elements, rounded so that what follows it shares no line with
+    /// it.</summary>
     internal static nuint BytesFor(uint slots, int elementBytes) =>
         (SizeBytes + (nuint)slots * (nuint)elementBytes + Separation - 1) & ~(nuint)(Separation - 1);
 
-    /// <summary>Makes an empty ring at <paramref name="ring"/>, which is <see cref="BytesFor"/> long and 128-aligned.</summary>
+    /// <summary>Makes an empty ring at <paramref name="ring"/>, which is <see cref="BytesFor"/> long and
+    /// 128-aligned.</summary>
     internal static void Init(RingHeader* ring, string name, int count, int elementBytes,
         RingSync producerSync, RingSync consumerSync, bool exactSize)
     {

@@ -31,7 +31,8 @@ internal static unsafe class RingPeek
         return own->Tail;
     }
 
-    /// <summary>Publishes the first <paramref name="count"/> claimed slots, takes back the others, opens the side.</summary>
+    /// <summary>Publishes the first <paramref name="count"/> claimed slots, takes back the others, opens the
+    /// side.</summary>
     internal static void Finish(RingSync sync, RingSide* own, uint count)
     {
         uint first = Started(own, count, sync);

@@ -9,7 +9,8 @@ public enum RingSync
     /// <summary>One thread at a time; the caller sees to that (ST).</summary>
     SingleThread = 1,
 
-    /// <summary>Any number; the last one out publishes for all (relaxed tail sync). Survives preempted threads better.</summary>
+    /// <summary>Any number; the last one out publishes for all (relaxed tail sync). Survives preempted threads
+    /// better.</summary>
     RelaxedTail = 2,
 
     /// <summary>Any number; one at a time by head and tail (head-tail sync). Allows peek.</summary>

@@ -16,7 +16,8 @@ internal unsafe interface IRingSync
     /// <param name="peer">The other one.</param>
     /// <param name="bias">Capacity (producer) or 0 (consumer).</param>
     /// <param name="want">Elements asked for.</param>
-    /// <param name="claim">Constants at the call: all or nothing, and whether <paramref name="left"/> must be true.</param>
+    /// <param name="claim">Constants at the call: all or nothing, and whether <paramref name="left"/> must be
+    /// true.</param>
     /// <param name="head">Index of the first slot.</param>
     /// <param name="left">What the side could take after this, as seen now; a lower bound unless asked for.</param>
     /// <returns>Slots claimed.</returns>

@@ -4,7 +4,8 @@ namespace Dataplane;
 
 /// <summary>
 /// Relaxed tail: any number of threads; nobody waits to publish, the last one out moves the tail for all. The head may
-/// run <see cref="RingSide.MaxDistance"/> before the tail, so that a thread that sleeps inside cannot stop the tail for ever.
+/// run <see cref="RingSide.MaxDistance"/> before the tail, so that a thread that sleeps inside cannot stop the tail
+/// for ever.
 /// </summary>
 internal unsafe struct RtsSync : IRingSync
 {

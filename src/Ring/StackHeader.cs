@@ -28,7 +28,8 @@ internal unsafe struct StackHeader
 
     /// <summary>Lock-free: list of slots in use. Locked: unused.</summary>
     [FieldOffset(RingHeader.Separation)] internal ulong Used;
-    /// <summary>Elements in it: written under the lock, or added up behind the lists and then for information.</summary>
+    /// <summary>Elements in it: written under the lock, or added up behind the lists and then for
+    /// information.</summary>
     [FieldOffset(RingHeader.Separation + 8)] internal int Count;
     /// <summary>Locked: 1 while a thread is inside.</summary>
     [FieldOffset(RingHeader.Separation + 12)] internal int Lock;
@@ -53,7 +54,8 @@ internal unsafe struct StackHeader
         return RoundUp(bytes);
     }
 
-    /// <summary>Makes an empty stack at <paramref name="stack"/>, which is <see cref="BytesFor"/> long, 128-aligned.</summary>
+    /// <summary>Makes an empty stack at <paramref name="stack"/>, which is <see cref="BytesFor"/> long,
+    /// 128-aligned.</summary>
     internal static void Init(StackHeader* stack, string name, StackKind kind, int capacity)
     {
         *stack = default;

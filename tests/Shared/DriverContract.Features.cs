@@ -52,7 +52,8 @@ public abstract unsafe partial class DriverContract
                 if (MakesItsOwn)
                     Assert.NotEmpty(DriverRig.BytesOf(packets[i]));
                 else
-                    Assert.Equal(DriverRig.Expected(expected++, packets[i].PacketLength), DriverRig.BytesOf(packets[i]));
+                    Assert.Equal(DriverRig.Expected(expected++, packets[i].PacketLength),
+                        DriverRig.BytesOf(packets[i]));
             }
             Mbuf.FreeBulk(packets.AsSpan(0, received));
             Assert.Equal(packets.Length, received);

@@ -5,7 +5,8 @@ namespace Dataplane.Tests;
 /// </summary>
 public abstract unsafe partial class DriverContract
 {
-    /// <summary>The device that sends and the one that receives; one that loops, or makes and swallows, stands alone.</summary>
+    /// <summary>The device that sends and the one that receives; one that loops, or makes and swallows, stands
+    /// alone.</summary>
     protected abstract IReadOnlyList<string> Devices { get; }
 
     /// <summary>Devices of the driver with arguments it must refuse.</summary>
@@ -26,7 +27,8 @@ public abstract unsafe partial class DriverContract
     /// <summary>Steps of the test with mixed traffic.</summary>
     protected virtual int MixSteps => 3000;
 
-    /// <summary>Makes what the devices stand on (interfaces, files), or skips the test and says what is missing.</summary>
+    /// <summary>Makes what the devices stand on (interfaces, files), or skips the test and says what is
+    /// missing.</summary>
     protected virtual void Prepare() { }
 
     private DriverRig Rig(IReadOnlyList<string>? devices = null)
@@ -46,7 +48,8 @@ public abstract unsafe partial class DriverContract
         Assert.Equal(32, rig.Send(rig.Tx, packets.AsSpan(0, rig.Make(packets, 200))));
         int received = ReceiveOurs(rig, packets);
         foreach (Mbuf packet in packets.AsSpan(0, received))
-            Assert.True(config.RxOffloads != RxOffloads.RssHash || (packet.Header->OlFlags & MbufFlags.RxRssHash) != 0, "no hash");
+            Assert.True(config.RxOffloads != RxOffloads.RssHash || (packet.Header->OlFlags & MbufFlags.RxRssHash) != 0,
+                "no hash");
         Mbuf.FreeBulk(packets.AsSpan(0, received));
         Assert.True(received == 32, $"{received} of 32 packets came through with {name}");
         rig.Stop();
@@ -63,7 +66,8 @@ public abstract unsafe partial class DriverContract
         Assert.Equal(count, received);
     }
 
-    /// <summary>Receives until the span is full of packets the rig made (of any, from a port that makes them).</summary>
+    /// <summary>Receives until the span is full of packets the rig made (of any, from a port that makes
+    /// them).</summary>
     private int ReceiveOurs(DriverRig rig, Span<Mbuf> packets)
     {
         int kept = 0;
@@ -126,7 +130,8 @@ public abstract unsafe partial class DriverContract
         IReadOnlyList<Xstat> xstats = port.GetXstats();
         Assert.Equal(xstats.Count, xstats.Select(x => x.Name).Distinct().Count());
         ulong Sum(string prefix, string suffix) => xstats
-            .Where(x => x.Name.StartsWith(prefix, StringComparison.Ordinal) && x.Name.EndsWith(suffix, StringComparison.Ordinal))
+            .Where(x => x.Name.StartsWith(prefix, StringComparison.Ordinal)
+            && x.Name.EndsWith(suffix, StringComparison.Ordinal))
             .Aggregate(0ul, (sum, x) => sum + x.Value);
         Assert.Equal(stats.RxPackets, Sum("rx_q", "_packets"));
         Assert.Equal(stats.TxBytes, Sum("tx_q", "_bytes"));

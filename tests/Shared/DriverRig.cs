@@ -1,6 +1,7 @@
 namespace Dataplane.Tests;
 
-/// <summary>A sender and a receiver of the driver under test, with one pool, and the traffic to try them with.</summary>
+/// <summary>A sender and a receiver of the driver under test, with one pool, and the traffic to try them
+/// with.</summary>
 public sealed unsafe class DriverRig : IDisposable
 {
     /// <summary>Mbufs in the pool: the number that must be there again at the end.</summary>
@@ -9,7 +10,8 @@ public sealed unsafe class DriverRig : IDisposable
     private const int HeaderBytes = 42, MinFrame = 60, MaxFrame = 1514;
     private const uint Magic = 0xd47a_914e;
 
-    // Broadcasts nobody answers, from an address nobody has: UDP from 198.18.0.1 to 198.18.0.2 (RFC 2544's own network).
+    // Broadcasts nobody answers, from an address nobody has: UDP from 198.18.0.1 to 198.18.0.2 (RFC 2544's own
+    // network).
     private static readonly byte[] s_header =
     [
         0x02, 0, 0, 0, 0, 0xee, 0x02, 0, 0, 0, 0, 0xdd, 0x08, 0x00,
@@ -86,7 +88,8 @@ public sealed unsafe class DriverRig : IDisposable
     {
         int received = 0;
         long start = Environment.TickCount64;
-        for (int idle = 0; received < packets.Length && (idle < 4 || Environment.TickCount64 - start < _patience.TotalMilliseconds);)
+        for (int idle = 0; received < packets.Length
+            && (idle < 4 || Environment.TickCount64 - start < _patience.TotalMilliseconds);)
         {
             int count = queue.RxBurst(packets[received..Math.Min(packets.Length, received + 32)]);
             Assert.InRange(count, 0, Math.Min(32, packets.Length - received));
@@ -96,7 +99,8 @@ public sealed unsafe class DriverRig : IDisposable
         return received;
     }
 
-    /// <summary>The number the packet was made with, or null when it is none of ours (a kernel has its own traffic).</summary>
+    /// <summary>The number the packet was made with, or null when it is none of ours (a kernel has its own
+    /// traffic).</summary>
     public static uint? SequenceOf(Mbuf packet)
     {
         byte[] bytes = BytesOf(packet);
@@ -135,7 +139,8 @@ public sealed unsafe class DriverRig : IDisposable
     }
 
     public void AssertAllBack(string after) =>
-        Assert.True(Pool.AvailableCount == PoolSize, $"{after}: {Pool.AvailableCount} of {PoolSize} mbufs are back in the pool");
+        Assert.True(Pool.AvailableCount == PoolSize,
+            $"{after}: {Pool.AvailableCount} of {PoolSize} mbufs are back in the pool");
 
     public void Dispose()
     {

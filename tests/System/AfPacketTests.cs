@@ -50,13 +50,16 @@ public class AfPacketTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
         Port port = rig.Start($"net_af_packet0,iface={a}");
-        using Process tcpdump = Host.Start("tcpdump", "-i", b, "-nn", "-q", "-B", "16384", "-c", "5000", "ether proto 0x88b5");
-        while (await tcpdump.StandardError.ReadLineAsync() is { } line && !line.StartsWith("listening", StringComparison.Ordinal)) { }
+        using Process tcpdump = Host.Start("tcpdump", "-i", b, "-nn", "-q", "-B", "16384", "-c", "5000",
+            "ether proto 0x88b5");
+        while (await tcpdump.StandardError.ReadLineAsync() is { } line
+            && !line.StartsWith("listening", StringComparison.Ordinal)) { }
         Task<string> seen = tcpdump.StandardOutput.ReadToEndAsync();
 
         for (int i = 0; i < 5000; i += 50)
         {
-            PortRig.SendAll(port.TxQueues[0], [.. Enumerable.Range(i, 50).Select(n => rig.Packet(Frames.Numbered(n, 60 + n % 1400)))]);
+            PortRig.SendAll(port.TxQueues[0],
+                [.. Enumerable.Range(i, 50).Select(n => rig.Packet(Frames.Numbered(n, 60 + n % 1400)))]);
             await Task.Delay(1);
         }
 
@@ -75,7 +78,8 @@ public class AfPacketTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
         Port left = rig.Start($"net_af_packet0,iface={a}");
-        Port right = rig.Start($"net_af_packet1,iface={b}", new PortConfig { RxOffloads = strip ? RxOffloads.VlanStrip : 0 });
+        Port right = rig.Start($"net_af_packet1,iface={b}",
+            new PortConfig { RxOffloads = strip ? RxOffloads.VlanStrip : 0 });
         byte[] plain = Frames.Numbered(5, 1514), tagged = Frames.Tag(plain, 0x2123);
 
         PortRig.SendAll(left.TxQueues[0], [rig.Packet(tagged)]);
@@ -116,7 +120,8 @@ public class AfPacketTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
         Port left = rig.Start($"net_af_packet0,iface={a}");
-        Port right = rig.Start($"net_af_packet1,iface={b},qpairs=4,fanout_mode={mode}", new PortConfig { RxQueues = 4 });
+        Port right = rig.Start($"net_af_packet1,iface={b},qpairs=4,fanout_mode={mode}",
+            new PortConfig { RxQueues = 4 });
         byte[][] sent = [.. Enumerable.Range(0, 1024).Select(i => DriverRig.Expected((uint)i, 100))];
 
         PortRig.SendAll(left.TxQueues[0], [.. sent.Select(frame => rig.Packet(frame))]);
@@ -183,7 +188,8 @@ public class AfPacketTests
         using var rig = new PortRig(dataRoom: 9216);
         Port left = rig.Start($"net_af_packet0,iface={a}"), right = rig.Start($"net_af_packet1,iface={b}");
 
-        PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 1515)), rig.Packet(new byte[13]), rig.Packet(Frames.Numbered(2, 1514))]);
+        PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 1515)), rig.Packet(new byte[13]),
+            rig.Packet(Frames.Numbered(2, 1514))]);
 
         Assert.Equal([Frames.Numbered(2, 1514)], PortRig.Collect(right.RxQueues, 1));
         PortStats stats = left.GetStats();
@@ -205,9 +211,11 @@ public class AfPacketTests
             left.SetMacAddress(new Net.MacAddress(0x0200_0000_0009));
             left.SetPromiscuous(true);
             JsonElement set = Show(a);
-            Assert.Equal((4000, "02:00:00:00:00:09", 1), (Int(set, "mtu"), set.GetProperty("address").GetString(), Int(set, "promiscuity")));
+            Assert.Equal((4000, "02:00:00:00:00:09", 1),
+                (Int(set, "mtu"), set.GetProperty("address").GetString(), Int(set, "promiscuity")));
             // Longer than a slot, which was made for 1,500: it goes by itself.
-            PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 4014)), rig.Packet(Frames.Numbered(2, 60))]);
+            PortRig.SendAll(left.TxQueues[0],
+                [rig.Packet(Frames.Numbered(1, 4014)), rig.Packet(Frames.Numbered(2, 60))]);
             Assert.Equal([Frames.Numbered(1, 4014), Frames.Numbered(2, 60)], PortRig.Collect(right.RxQueues, 2));
         }
         JsonElement after = Show(a);
@@ -223,7 +231,8 @@ public class AfPacketTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig(dataRoom: 128 + 256);
         var scatter = new PortConfig { RxOffloads = RxOffloads.Scatter };
-        Port left = rig.Start($"net_af_packet0,iface={a}", scatter), right = rig.Start($"net_af_packet1,iface={b}", scatter);
+        Port left = rig.Start($"net_af_packet0,iface={a}", scatter),
+            right = rig.Start($"net_af_packet1,iface={b}", scatter);
         byte[][] sent = [.. Enumerable.Range(1, 100).Select(i => Frames.Numbered(i, 60 + 14 * i))];
 
         PortRig.SendAll(left.TxQueues[0], [.. sent.Select(frame => rig.Packet(frame))]);
@@ -259,7 +268,8 @@ public class AfPacketTests
         using var lab = new NetLab();
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
-        Port left = rig.Start($"net_af_packet0,iface={a}"), right = rig.Start($"net_af_packet1,iface={b},framecnt=64,blocksz=16384");
+        Port left = rig.Start($"net_af_packet0,iface={a}"),
+            right = rig.Start($"net_af_packet1,iface={b},framecnt=64,blocksz=16384");
         const int Count = 2000;
 
         for (int i = 0; i < Count; i++)
@@ -275,5 +285,6 @@ public class AfPacketTests
 
     private static int Int(JsonElement element, string name) => element.GetProperty(name).GetInt32();
 
-    private static JsonElement Show(string link) => JsonDocument.Parse(Host.Run("ip", "-d", "-j", "link", "show", link)).RootElement[0];
+    private static JsonElement Show(string link) => JsonDocument.Parse(Host.Run("ip", "-d", "-j", "link", "show", link))
+        .RootElement[0];
 }

@@ -1,6 +1,7 @@
 namespace Dataplane.Tests;
 
-/// <summary>Passes packets between two ports, both ways, on a thread of its own, and counts what the far port did not take.</summary>
+/// <summary>Passes packets between two ports, both ways, on a thread of its own, and counts what the far port did
+/// not take.</summary>
 internal sealed class Forwarder : IDisposable
 {
     private const int WarmPackets = 2000;   // until then, what is made once is made

@@ -35,7 +35,8 @@ internal sealed class HugepageReservation : IDisposable
     /// <summary>Pages free now.</summary>
     internal int Free => Read("free_hugepages");
 
-    /// <summary>Waits until so many are free: a process that has just ended gives its pages back a little later.</summary>
+    /// <summary>Waits until so many are free: a process that has just ended gives its pages back a little
+    /// later.</summary>
     internal bool ComesBackTo(int pages) => SpinWait.SpinUntil(() => Free == pages, TimeSpan.FromSeconds(5));
 
     public void Dispose()
@@ -69,5 +70,6 @@ internal sealed class HugepageReservation : IDisposable
 
     private int Read(string file) => int.Parse(File.ReadAllText($"{_pool}/{file}"), CultureInfo.InvariantCulture);
 
-    private void Write(int pages) => File.WriteAllText($"{_pool}/nr_hugepages", pages.ToString(CultureInfo.InvariantCulture));
+    private void Write(int pages) => File.WriteAllText($"{_pool}/nr_hugepages",
+        pages.ToString(CultureInfo.InvariantCulture));
 }

@@ -26,7 +26,8 @@ public class JoinedNamespacesTests
         using var rig = new PortRig();
         using var join = new Join(lab, rig, kind, whole ? s_whole : s_plain);
 
-        string report = Host.Run("ip", "netns", "exec", join.Near, "ping", "-f", "-q", "-c", "500", "-w", "20", Join.FarAddress);
+        string report = Host.Run("ip", "netns", "exec", join.Near, "ping", "-f", "-q", "-c", "500", "-w", "20",
+            Join.FarAddress);
 
         Assert.Contains(" 0% packet loss", report);
         join.Stop();
@@ -49,15 +50,16 @@ public class JoinedNamespacesTests
         using Process server = Host.Start("ip", "netns", "exec", join.Far, "iperf3", "-s", "-1");
         Thread.Sleep(500);
 
-        string report = Host.Run("ip", "netns", "exec", join.Near, "iperf3", "-J", "-t", seconds.ToString(CultureInfo.InvariantCulture),
-            "-c", version == 4 ? Join.FarAddress : Join.FarAddress6);
+        string report = Host.Run("ip", "netns", "exec", join.Near, "iperf3", "-J", "-t",
+            seconds.ToString(CultureInfo.InvariantCulture), "-c", version == 4 ? Join.FarAddress : Join.FarAddress6);
 
         server.WaitForExit();
         join.Stop();
         using JsonDocument json = JsonDocument.Parse(report);
         double gigabits = json.RootElement.GetProperty("end").GetProperty("sum_received")
             .GetProperty("bits_per_second").GetDouble() / 1e9;
-        TestContext.Current.SendDiagnosticMessage($"{kind}, whole {whole}, IPv{version}: {gigabits:f2} Gbit/s, dropped {join.Dropped}");
+        TestContext.Current.SendDiagnosticMessage(
+            $"{kind}, whole {whole}, IPv{version}: {gigabits:f2} Gbit/s, dropped {join.Dropped}");
         Assert.True(gigabits > 0.05, $"only {gigabits} Gbit/s");
     }
 
@@ -96,14 +98,16 @@ public class JoinedNamespacesTests
             Thread.Sleep(200);
             _forwarder.Dispose();
             PortStats left = _left.GetStats(), right = _right.GetStats();
-            Assert.Equal(left.RxPackets + right.RxPackets, left.TxPackets + right.TxPackets + (ulong)_forwarder.Dropped);
+            Assert.Equal(left.RxPackets + right.RxPackets,
+                left.TxPackets + right.TxPackets + (ulong)_forwarder.Dropped);
             Assert.Equal((0ul, 0ul, 0ul), (left.RxErrors, left.TxErrors, left.RxNoMbuf));
             Assert.Equal((0ul, 0ul, 0ul), (right.RxErrors, right.TxErrors, right.RxNoMbuf));
             Assert.Equal(0, _forwarder.Allocated);
             if (!_whole)
                 return;   // the kernel counts a superframe once, we each frame we make of it
             (long rx, long tx) near = KernelCounts(Near, _near), far = KernelCounts(Far, _far);
-            Assert.Equal((near.tx, far.tx), ((long)(left.RxPackets + left.RxMissed), (long)(right.RxPackets + right.RxMissed)));
+            Assert.Equal((near.tx, far.tx), ((long)(left.RxPackets + left.RxMissed),
+                (long)(right.RxPackets + right.RxMissed)));
             Assert.Equal((near.rx, far.rx), ((long)left.TxPackets, (long)right.TxPackets));
         }
 
@@ -113,11 +117,12 @@ public class JoinedNamespacesTests
         {
             using JsonDocument json = JsonDocument.Parse(Host.Run("ip", "-n", space, "-s", "-j", "link", "show", link));
             JsonElement stats = json.RootElement[0].GetProperty("stats64");
-            return (stats.GetProperty("rx").GetProperty("packets").GetInt64(), stats.GetProperty("tx").GetProperty("packets").GetInt64());
+            return (stats.GetProperty("rx").GetProperty("packets").GetInt64(),
+                stats.GetProperty("tx").GetProperty("packets").GetInt64());
         }
 
-        private static (Port Port, string Inside) AddEnd(NetLab lab, PortRig rig, string kind, int number, string space, string v4, string v6,
-            PortConfig config)
+        private static (Port Port, string Inside) AddEnd(NetLab lab, PortRig rig, string kind, int number, string space,
+            string v4, string v6, PortConfig config)
         {
             string device, inside;
             if (kind == "af_packet")

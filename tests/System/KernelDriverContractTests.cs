@@ -7,13 +7,14 @@ public sealed class AfPacketDriverContract : DriverContract, IDisposable
     private (string A, string B) _veth = ("none-a", "none-b");
 
     protected override IReadOnlyList<string> Devices =>
-        [$"net_af_packet0,iface={_veth.A},qpairs=2,framecnt=1024", $"net_af_packet1,iface={_veth.B},qpairs=2,framecnt=1024"];
+        [$"net_af_packet0,iface={_veth.A},qpairs=2,framecnt=1024",
+        $"net_af_packet1,iface={_veth.B},qpairs=2,framecnt=1024"];
 
     protected override IReadOnlyList<string> BadDevices =>
     [
         "net_af_packet0", "net_af_packet1,iface=nosuchlink", "net_af_packet2,iface=lo,blocksz=5000",
-        "net_af_packet3,iface=lo,framesz=100", "net_af_packet4,iface=lo,fanout_mode=best", "net_af_packet5,iface=lo,qpair=1",
-        "net_af_packet6,iface=lo,qdisc_bypass=yes",
+        "net_af_packet3,iface=lo,framesz=100", "net_af_packet4,iface=lo,fanout_mode=best",
+        "net_af_packet5,iface=lo,qpair=1", "net_af_packet6,iface=lo,qdisc_bypass=yes",
     ];
 
     protected override TimeSpan Patience => TimeSpan.FromMilliseconds(300);

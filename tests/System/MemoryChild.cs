@@ -3,7 +3,8 @@ using System.Runtime.CompilerServices;
 
 namespace Dataplane.Tests;
 
-/// <summary>A process of its own that holds memory until it is killed: this same program, started with a variable set.</summary>
+/// <summary>A process of its own that holds memory until it is killed: this same program, started with a variable
+/// set.</summary>
 internal sealed class MemoryChild : IDisposable
 {
     private const string Variable = "DATAPLANE_TEST_HOLD_MEMORY";

@@ -63,7 +63,8 @@ public sealed class MemoryHugeDirTests
     {
         var thrown = Assert.Throws<ConfigException>(() => Memory.Create(Options(Path.GetTempPath())));
         Assert.Contains("mount -t hugetlbfs", thrown.Fix, StringComparison.Ordinal);
-        Assert.Equal(Errno.ENOENT, Assert.Throws<NativeException>(() => Memory.Create(Options("/no/such/directory"))).Errno);
+        Assert.Equal(Errno.ENOENT, Assert.Throws<NativeException>(() => Memory.Create(Options("/no/such/directory")))
+            .Errno);
     }
 
     private sealed class Mount : IDisposable
@@ -76,7 +77,8 @@ public sealed class MemoryHugeDirTests
 
         internal string Directory { get; } = System.IO.Directory.CreateTempSubdirectory("huge").FullName;
 
-        internal string[] Files => [.. System.IO.Directory.EnumerateFiles(Directory).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
+        internal string[] Files => [.. System.IO.Directory.EnumerateFiles(Directory)
+            .Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
 
         public void Dispose()
         {

@@ -8,10 +8,12 @@ public sealed unsafe class MemoryHugepageTests
     private const nuint M2 = 2 << 20, G1 = 1 << 30;
 
     private static long ProcessHugetlbKb() => long.Parse(File.ReadLines("/proc/self/status")
-        .Single(line => line.StartsWith("HugetlbPages:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]);
+        .Single(line => line.StartsWith("HugetlbPages:", StringComparison.Ordinal))
+        .Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2]);
 
     private static int Leftovers(string prefix) =>
-        Directory.EnumerateFiles("/proc/self/fd").Count(fd => new FileInfo(fd).LinkTarget?.Contains(prefix, StringComparison.Ordinal) == true)
+        Directory.EnumerateFiles("/proc/self/fd")
+        .Count(fd => new FileInfo(fd).LinkTarget?.Contains(prefix, StringComparison.Ordinal) == true)
         + File.ReadLines("/proc/self/maps").Count(line => line.Contains(prefix, StringComparison.Ordinal));
 
     [Fact]

@@ -1,6 +1,7 @@
 namespace Dataplane.Tests;
 
-/// <summary>Namespaces, veth pairs and bridges of one test; all gone when disposed. Names are unique on the machine.</summary>
+/// <summary>Namespaces, veth pairs and bridges of one test; all gone when disposed. Names are unique on the
+/// machine.</summary>
 internal sealed class NetLab : IDisposable
 {
     private static int s_labs;
@@ -44,8 +45,8 @@ internal sealed class NetLab : IDisposable
             Host.Run("tc", "qdisc", "add", "dev", tap, "ingress");
         }
         foreach ((string from, string to) in new[] { (a, b), (b, a) })
-            Host.Run("tc", "filter", "add", "dev", from, "parent", "ffff:", "protocol", "all", "u32", "match", "u32", "0", "0",
-                "action", "mirred", "egress", "redirect", "dev", to);
+            Host.Run("tc", "filter", "add", "dev", from, "parent", "ffff:", "protocol", "all", "u32", "match", "u32",
+                "0", "0", "action", "mirred", "egress", "redirect", "dev", to);
         return (a, b);
     }
 

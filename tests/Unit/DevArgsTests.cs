@@ -44,7 +44,8 @@ public class DevArgsTests
     [InlineData("99999999999999999999")]
     public void GetNumber_BadOrOutOfRange_NamesDeviceAndKey(string text)
     {
-        ConfigException e = Assert.Throws<ConfigException>(() => DevArgs.Parse($"d0,n={text}").GetNumber("n", 0, -10, 100));
+        ConfigException e = Assert.Throws<ConfigException>(() => DevArgs.Parse($"d0,n={text}")
+            .GetNumber("n", 0, -10, 100));
         Assert.Contains("'d0'", e.What, StringComparison.Ordinal);
         Assert.Contains($"n={text}", e.What, StringComparison.Ordinal);
     }

@@ -11,7 +11,8 @@ public sealed class DpctlDoctorTests : IDisposable
 
     public void Dispose() => _host.Dispose();
 
-    private Finding Only(string check) => Assert.Single(DoctorCommand.Examine(_host), finding => finding.Check == check);
+    private Finding Only(string check) => Assert.Single(DoctorCommand.Examine(_host),
+        finding => finding.Check == check);
 
     private void Expect(string check, Status status, string text, string? fix = null)
     {
@@ -30,7 +31,8 @@ public sealed class DpctlDoctorTests : IDisposable
         .With($"{Cpu}/smt/active", "0").With($"{Cpu}/cpu0/cpufreq/scaling_governor", "performance")
         .With("/proc/irq/24/effective_affinity_list", "0").With("/proc/irq/default_smp_affinity", "f")
         .With("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never")
-        .With("/sys/kernel/iommu_groups/0/type", "DMA").With("/dev/vfio/vfio", "").With("/dev/vfio/12", "").With("/dev/net/tun", "")
+        .With("/sys/kernel/iommu_groups/0/type", "DMA").With("/dev/vfio/vfio", "").With("/dev/vfio/12", "")
+        .With("/dev/net/tun", "")
         .With("/proc/mounts", "hugetlbfs /dev/hugepages hugetlbfs rw 0 0");
 
     [Fact]
@@ -109,7 +111,8 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void Isolation_None_SuggestsAllButTheFirstCore()
     {
-        _host.With($"{Cpu}/online", "0-7").With($"{Cpu}/isolated", "").With($"{Cpu}/cpu0/topology/thread_siblings_list", "0,4");
+        _host.With($"{Cpu}/online", "0-7").With($"{Cpu}/isolated", "")
+            .With($"{Cpu}/cpu0/topology/thread_siblings_list", "0,4");
         Expect("isolation", Status.Warn, "no CPU", "isolcpus=managed_irq,domain,1-3,5-7 nohz_full=1-3,5-7");
     }
 
@@ -148,7 +151,8 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void Governor_Mixed_Warns()
     {
-        _host.With($"{Cpu}/cpu0/cpufreq/scaling_governor", "performance").With($"{Cpu}/cpu1/cpufreq/scaling_governor", "powersave");
+        _host.With($"{Cpu}/cpu0/cpufreq/scaling_governor", "performance")
+            .With($"{Cpu}/cpu1/cpufreq/scaling_governor", "powersave");
         Expect("governor", Status.Warn, "powersave on 1", "echo performance");
     }
 
@@ -170,7 +174,8 @@ public sealed class DpctlDoctorTests : IDisposable
     {
         _host.With("/proc/self/cgroup", "0::/kubepods/pod1/c1").With("/sys/fs/cgroup/kubepods/pod1/cpu.max", limit)
             .With("/sys/fs/cgroup/kubepods/pod1/c1/cpu.max", "max 100000");
-        Expect("quota", (Status)status, text, (Status)status == Status.Ok ? null : "/sys/fs/cgroup/kubepods/pod1/cpu.max");
+        Expect("quota", (Status)status, text, (Status)status == Status.Ok ? null
+            : "/sys/fs/cgroup/kubepods/pod1/cpu.max");
     }
 
     [Theory]
@@ -178,7 +183,8 @@ public sealed class DpctlDoctorTests : IDisposable
     [InlineData("200000", Status.Warn, "allows 2 CPUs")]
     public void Quota_Version1_IsReadToo(string quota, object status, string text)
     {
-        _host.With("/proc/self/cgroup", "3:cpu,cpuacct:/docker/x\n2:memory:/docker/x\n0::/").With("/sys/fs/cgroup/unified/x", "")
+        _host.With("/proc/self/cgroup", "3:cpu,cpuacct:/docker/x\n2:memory:/docker/x\n0::/")
+            .With("/sys/fs/cgroup/unified/x", "")
             .With("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", quota)
             .With("/sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "100000");
         Expect("quota", (Status)status, text);
@@ -216,7 +222,8 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void HugetlbMount_Closed_Warns()
     {
-        _host.With("/proc/mounts", "proc /proc proc rw 0 0\nnone /mnt/huge hugetlbfs rw,pagesize=2M 0 0").Closed.Add("/mnt/huge");
+        _host.With("/proc/mounts", "proc /proc proc rw 0 0\nnone /mnt/huge hugetlbfs rw,pagesize=2M 0 0")
+            .Closed.Add("/mnt/huge");
         Expect("hugetlbfs", Status.Warn, "/mnt/huge", "sudo chown $USER /mnt/huge");
     }
 }

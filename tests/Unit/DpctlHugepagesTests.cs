@@ -21,7 +21,8 @@ public sealed class DpctlHugepagesTests : IDisposable
     {
         (int code, string output, _) = _host.Run("hugepages", "show");
         Assert.Equal(CommandLine.Ok, code);
-        Assert.Equal(2, output.Split('\n').Count(line => line.Contains("2M") && line.Contains('4') && line.Contains('3')));
+        Assert.Equal(2, output.Split('\n').Count(line => line.Contains("2M") && line.Contains('4')
+            && line.Contains('3')));
         Assert.Equal(2, output.Split('\n').Count(line => line.Contains("1G")));
         Assert.Contains("\"sizeKb\": 2048", _host.Run("hugepages", "show", "--json").Output, StringComparison.Ordinal);
     }
@@ -72,7 +73,8 @@ public sealed class DpctlHugepagesTests : IDisposable
     }
 
     [Theory]
-    [InlineData("there are 2M on node 0, 2M on node 1, 1G on node 0", "hugepages", "set", "1", "--size", "16M", "--node", "0")]
+    [InlineData("there are 2M on node 0, 2M on node 1, 1G on node 0", "hugepages", "set", "1", "--size", "16M",
+        "--node", "0")]
     [InlineData("no hugepages of 2M on node 7", "hugepages", "set", "1", "--node", "7")]
     [InlineData("not a page size", "hugepages", "set", "1", "--size", "big")]
     [InlineData("not a page size", "hugepages", "clear", "--size", "0M")]

@@ -21,24 +21,31 @@ public sealed class DpctlPortsTests : IDisposable
 
     private FakeHost Machine()
     {
-        const string nic = "/sys/devices/pci0000:00/0000:00:1c.0/0000:3b:00.0", virtio = "/sys/devices/pci0000:00/0000:00:03.0";
+        const string nic = "/sys/devices/pci0000:00/0000:00:1c.0/0000:3b:00.0",
+            virtio = "/sys/devices/pci0000:00/0000:00:03.0";
         return _host.With($"{nic}/net/enp59s0/mtu", "9000").With($"{nic}/net/enp59s0/address", "02:00:00:00:00:01")
-            .With($"{nic}/net/enp59s0/operstate", "up").With($"{nic}/class", "0x020000").WithLink($"{nic}/net/enp59s0/device", "../../../0000:3b:00.0")
+            .With($"{nic}/net/enp59s0/operstate", "up").With($"{nic}/class", "0x020000")
+            .WithLink($"{nic}/net/enp59s0/device", "../../../0000:3b:00.0")
             .With("/sys/bus/pci/drivers/ice/bind", "").WithLink($"{nic}/driver", "../../../../bus/pci/drivers/ice")
-            .With("/sys/kernel/iommu_groups/42/type", "DMA").WithLink($"{nic}/iommu_group", "../../../../kernel/iommu_groups/42")
+            .With("/sys/kernel/iommu_groups/42/type", "DMA")
+            .WithLink($"{nic}/iommu_group", "../../../../kernel/iommu_groups/42")
             .WithLink("/sys/class/net/enp59s0", "../../devices/pci0000:00/0000:00:1c.0/0000:3b:00.0/net/enp59s0")
             .WithLink("/sys/bus/pci/devices/0000:3b:00.0", "../../../devices/pci0000:00/0000:00:1c.0/0000:3b:00.0")
-            .With($"{virtio}/virtio2/net/eth0/mtu", "1500").WithLink($"{virtio}/virtio2/net/eth0/device", "../../../virtio2")
+            .With($"{virtio}/virtio2/net/eth0/mtu", "1500")
+            .WithLink($"{virtio}/virtio2/net/eth0/device", "../../../virtio2")
             .With("/sys/bus/virtio/drivers/virtio_net/bind", "")
             .WithLink($"{virtio}/virtio2/driver", "../../../../bus/virtio/drivers/virtio_net")
             .WithLink("/sys/class/net/eth0", "../../devices/pci0000:00/0000:00:03.0/virtio2/net/eth0")
-            .With("/sys/devices/virtual/net/lo/mtu", "65536").WithLink("/sys/class/net/lo", "../../devices/virtual/net/lo")
+            .With("/sys/devices/virtual/net/lo/mtu", "65536")
+            .WithLink("/sys/class/net/lo", "../../devices/virtual/net/lo")
             .With("/sys/class/net/bonding_masters", "")
-            .With("/sys/bus/pci/devices/0000:3b:00.1/class", "0x020000").With("/sys/bus/pci/devices/0000:3b:00.1/vendor", "0x8086")
+            .With("/sys/bus/pci/devices/0000:3b:00.1/class", "0x020000")
+            .With("/sys/bus/pci/devices/0000:3b:00.1/vendor", "0x8086")
             .With("/sys/bus/pci/devices/0000:3b:00.1/device", "0x1592").With("/sys/bus/pci/drivers/vfio-pci/bind", "")
             .WithLink("/sys/bus/pci/devices/0000:3b:00.1/driver", "../../drivers/vfio-pci")
             .With("/sys/bus/pci/devices/0000:00:1f.0/class", "0x060100")
-            .With("/proc/net/route", "Iface\tDestination\tGateway\nenp59s0\t00000000\t0101A8C0\neth0\t0001A8C0\t00000000");
+            .With("/proc/net/route", "Iface\tDestination\tGateway\n"
+                + "enp59s0\t00000000\t0101A8C0\neth0\t0001A8C0\t00000000");
     }
 
     [Fact]

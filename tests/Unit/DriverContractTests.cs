@@ -21,7 +21,8 @@ public sealed class WireDriverContract : DriverContract
 {
     protected override IReadOnlyList<string> Devices => ["net_wire0", "net_wire1"];
     protected override IReadOnlyList<string> BadDevices =>
-        ["net_wire0,cabel=x", "net_wire1,loss=101", "net_wire2,delay=-1", "net_wire3,rate=10x", "net_wire4,pps=0", "net_wire5,drop=2"];
+        ["net_wire0,cabel=x", "net_wire1,loss=101", "net_wire2,delay=-1", "net_wire3,rate=10x", "net_wire4,pps=0",
+        "net_wire5,drop=2"];
 }
 
 /// <summary>The way a packet takes over a cable that treats packets one by one.</summary>
@@ -38,7 +39,8 @@ public sealed class RingLoopDriverContract : DriverContract
     protected override IReadOnlyList<string> BadDevices =>
     [
         "net_ring0,queues=0", "net_ring1,queues=65", "net_ring2,size=0", "net_ring3,peer=net_ring9", "net_ring4,ring=1",
-        "net_ring5,nodeaction=a:0", "net_ring6,nodeaction=a:x:CREATE", "net_ring7,nodeaction=a:0:MAKE", "net_ring8,peer=net_ring8",
+        "net_ring5,nodeaction=a:0", "net_ring6,nodeaction=a:x:CREATE", "net_ring7,nodeaction=a:0:MAKE",
+        "net_ring8,peer=net_ring8",
     ];
 }
 

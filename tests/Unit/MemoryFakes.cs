@@ -45,7 +45,8 @@ internal sealed class ListLogger : ILogger
         Func<TState, Exception?, string> formatter) => Messages.Add(formatter(state, exception));
 }
 
-/// <summary>Fails the n-th step of taking memory and all after it until healed, and keeps count of what is out.</summary>
+/// <summary>Fails the n-th step of taking memory and all after it until healed, and keeps count of what is
+/// out.</summary>
 internal sealed unsafe class FailingSource(string prefix, int failAt) : PageSource(prefix)
 {
     private readonly List<SafeFileHandle> _files = [];

@@ -1,6 +1,7 @@
 namespace Dataplane.Tests;
 
-/// <summary>Nothing taken is kept: after failures, over many cycles, and while physical addresses are scattered.</summary>
+/// <summary>Nothing taken is kept: after failures, over many cycles, and while physical addresses are
+/// scattered.</summary>
 public sealed unsafe class MemoryLifeTests
 {
     private static int FilesOpen(string prefix) => Directory.EnumerateFiles("/proc/self/fd")
@@ -65,7 +66,8 @@ public sealed unsafe class MemoryLifeTests
         }
         Assert.Equal(0, FilesOpen("cycling"));
         Assert.Equal(0, Mappings("cycling"));
-        Assert.DoesNotContain(File.ReadLines("/proc/self/maps"), line => line.StartsWith("6000", StringComparison.Ordinal));
+        Assert.DoesNotContain(File.ReadLines("/proc/self/maps"),
+            line => line.StartsWith("6000", StringComparison.Ordinal));
     }
 
     [Fact]

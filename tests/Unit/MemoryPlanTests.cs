@@ -38,10 +38,10 @@ public sealed class MemoryPlanTests
     {
         var thrown = Assert.Throws<DataplaneException>(() => MemoryPlan.Compute(PerNode(8192, 4096), s_two));
         Assert.Equal(Errno.ENOMEM, thrown.Errno);
-        Assert.Contains("node 0: need 8192 MB; 1G pages: need 8, have 2 free of 2 or 2M pages: need 4096, have 512 free of 600",
-            thrown.Why, StringComparison.Ordinal);
-        Assert.Contains("node 1: need 4096 MB; 1G pages: need 4, have 0 free of 0 or 2M pages: need 2048, have 100 free of 100",
-            thrown.Why, StringComparison.Ordinal);
+        Assert.Contains("node 0: need 8192 MB; 1G pages: need 8, have 2 free of 2 or 2M pages: need 4096, have 512 "
+            + "free of 600", thrown.Why, StringComparison.Ordinal);
+        Assert.Contains("node 1: need 4096 MB; 1G pages: need 4, have 0 free of 0 or 2M pages: need 2048, have 100 "
+            + "free of 100", thrown.Why, StringComparison.Ordinal);
         Assert.Contains("echo 4184 | sudo tee /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
             thrown.Fix, StringComparison.Ordinal);
         Assert.Contains("echo 2048 | sudo tee /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
@@ -95,7 +95,8 @@ public sealed class MemoryPlanTests
         memory.ReserveMemzone("a", 100);
         memory.ReserveMemzone("b", 20 << 20);
         Assert.All(memory.Memsegs, memseg => Assert.Equal((nuint)Environment.SystemPageSize, memseg.PageSizeBytes));
-        Assert.StartsWith("no free hugepages: ordinary pages serve", Assert.Single(log.Messages), StringComparison.Ordinal);
+        Assert.StartsWith("no free hugepages: ordinary pages serve", Assert.Single(log.Messages),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -114,7 +115,8 @@ public sealed class MemoryPlanTests
         using var sys = new FakeSys();
         sys.Node(0, (2048, 0, 0));
         sys.Node(1, (2048, 0, 0));
-        using Memory memory = Memory.Create(new MemoryConfig { Sys = sys.Root }, new PageSource("plan"), new ListLogger());
+        using Memory memory = Memory.Create(new MemoryConfig { Sys = sys.Root }, new PageSource("plan"),
+            new ListLogger());
         Assert.Equal([0, 1], memory.NumaNodes);
         Assert.Equal(1, memory.ReserveMemzone("one", 100, 1).NumaNode);
         Assert.Equal(0, memory.ReserveMemzone("zero", 100, 0).NumaNode);

@@ -92,8 +92,10 @@ public sealed unsafe class MemoryTests
         void* b = memory.Malloc(64);
         memory.Free(a);
         memory.Free(b);
-        Assert.Contains("freed before", Assert.Throws<DataplaneException>(() => memory.Free(a)).Message, StringComparison.Ordinal);
-        Assert.Contains("freed before", Assert.Throws<DataplaneException>(() => memory.Free(b)).Message, StringComparison.Ordinal);
+        Assert.Contains("freed before", Assert.Throws<DataplaneException>(() => memory.Free(a)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("freed before", Assert.Throws<DataplaneException>(() => memory.Free(b)).Message,
+            StringComparison.Ordinal);
         memory.Validate();
     }
 
@@ -207,7 +209,8 @@ public sealed unsafe class MemoryTests
     [Fact]
     public void Create_BaseVirtAddr_IsWhereMemoryIs()
     {
-        using Memory memory = Memory.Create(new EalOptions { NoHuge = true, MemoryMb = 1, BaseVirtAddr = 0x5000_1234_5000 });
+        using Memory memory = Memory.Create(new EalOptions { NoHuge = true, MemoryMb = 1,
+            BaseVirtAddr = 0x5000_1234_5000 });
         Assert.Equal(0x5000_1300_0000ul, memory.BaseAddress);
     }
 

@@ -6,7 +6,8 @@ namespace Dataplane.Tests;
 public class OptionsConfigurationTests
 {
     private static EalOptions Read(string json) => EalOptions.FromConfiguration(new ConfigurationBuilder()
-        .AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes($"{{ \"Dataplane\": {json} }}"))).Build().GetSection("Dataplane"));
+        .AddJsonStream(new MemoryStream(Encoding.UTF8.GetBytes($"{{ \"Dataplane\": {json} }}")))
+        .Build().GetSection("Dataplane"));
 
     [Fact]
     public void Configuration_Full_SetsEveryProperty()
@@ -14,8 +15,10 @@ public class OptionsConfigurationTests
         EalOptions options = Read("""
             {
               "Lcores": "0-1,2@(4-5)", "MainLcore": 1, "ServiceLcores": [2], "NumaMemoryMb": [512, 0],
-              "HugeDir": "/mnt/huge", "BaseVirtAddr": "0x100000000", "IovaMode": "va", "MemoryChannels": 4, "MemoryRanks": 2,
-              "Vdevs": ["net_null0,size=64", "net_null1"], "Block": ["0000:3b:00.0"], "NoPci": true, "FilePrefix": "two",
+              "HugeDir": "/mnt/huge", "BaseVirtAddr": "0x100000000", "IovaMode": "va",
+              "MemoryChannels": 4, "MemoryRanks": 2,
+              "Vdevs": ["net_null0,size=64", "net_null1"], "Block": ["0000:3b:00.0"],
+              "NoPci": true, "FilePrefix": "two",
               "ForceMaxSimdBitwidth": 128, "Version": false, "NoHuge": false, "InMemory": "False",
               "LogLevel": { "Default": "info", "pmd.*": "debug" }
             }

@@ -9,7 +9,8 @@ public class OptionsLogTests
 
     private Log Make(params string[] args)
     {
-        LoggerFactory factory = new([new StderrLoggerProvider(_output)], new LoggerFilterOptions { MinLevel = LogLevel.Trace });
+        LoggerFactory factory = new([new StderrLoggerProvider(_output)],
+            new LoggerFilterOptions { MinLevel = LogLevel.Trace });
         return new Log(EalOptions.Parse(args, out _), factory);
     }
 

@@ -78,7 +78,8 @@ public class OptionsParserTests
     public void Parse_Defaults_AreReplacedByWhatIsGiven()
     {
         var defaults = new EalOptions { MemoryMb = 64, Vdevs = ["net_null0"], FilePrefix = "a" };
-        EalOptions options = EalOptions.Parse(["--vdev", "net_ring0", "--vdev", "net_ring1", "-m", "32"], out _, defaults);
+        EalOptions options = EalOptions.Parse(["--vdev", "net_ring0", "--vdev", "net_ring1", "-m", "32"], out _,
+            defaults);
         Assert.Equal(["net_ring0", "net_ring1"], options.Vdevs);
         Assert.Equal(32, options.MemoryMb);
         Assert.Equal("a", options.FilePrefix);
@@ -185,8 +186,9 @@ public class OptionsParserTests
     [Fact]
     public void Parse_AnyArguments_GivesOptionsOrConfigException()
     {
-        string[] words = [.. OptionTable.All.SelectMany(option => option.Names), .. OptionTable.Elsewhere.Keys, "--", "-", "=",
-            "0-1", "(1,2)@0", "64", "net_null0,a=[1", "*:8", ":", "0x", ",", "", "\0", "-l0", "-m=1", "--lcores=", "--=", "é"];
+        string[] words = [.. OptionTable.All.SelectMany(option => option.Names), .. OptionTable.Elsewhere.Keys, "--",
+            "-", "=", "0-1", "(1,2)@0", "64", "net_null0,a=[1", "*:8", ":", "0x", ",", "", "\0", "-l0", "-m=1",
+            "--lcores=", "--=", "é"];
         Gen<string> word = Gen.Elements(words);
         Gen<string> glued = from a in word from b in word select a + b;
         Prop.ForAll(Gen.ArrayOf(Gen.OneOf(word, glued)).ToArbitrary(), args =>
@@ -225,5 +227,6 @@ public class OptionsParserTests
     [InlineData("abc", "ABD", 1)]
     [InlineData("kitten", "sitting", 3)]
     [InlineData("", "abc", 3)]
-    public void Distance_KnownPairs_IsRight(string a, string b, int expected) => Assert.Equal(expected, Nearest.Distance(a, b));
+    public void Distance_KnownPairs_IsRight(string a, string b, int expected) =>
+        Assert.Equal(expected, Nearest.Distance(a, b));
 }

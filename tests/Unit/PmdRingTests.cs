@@ -36,7 +36,8 @@ public sealed class PmdRingTests : IDisposable
         Assert.Equal(8, attached.RxQueues[0].RxBurst(_burst));
         Assert.Equal(attached.Id, _burst[0].Port);
         Mbuf.FreeBulk(_burst);
-        Assert.Contains("CREATE", Assert.Throws<ConfigException>(() => _ports.Attach("net_ring2,nodeaction=x:0:ATTACH")).Fix);
+        Assert.Contains("CREATE", Assert.Throws<ConfigException>(() => _ports.Attach("net_ring2,nodeaction=x:0:ATTACH"))
+            .Fix);
     }
 
     [Fact]

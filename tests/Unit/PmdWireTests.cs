@@ -38,7 +38,8 @@ public sealed unsafe class PmdWireTests : IDisposable
         (Port tx, Port rx) = Wire(faults);
         List<uint> got = Carry(tx, rx, 20_000, burst: 32);
         Dictionary<string, ulong> sender = Named(tx), receiver = Named(rx);
-        Assert.Equal((long)(sender["tx_good_packets"] - sender["tx_wire_lost"] + receiver["rx_wire_duplicated"]), got.Count);
+        Assert.Equal((long)(sender["tx_good_packets"] - sender["tx_wire_lost"] + receiver["rx_wire_duplicated"]),
+            got.Count);
         Assert.InRange(got.Count, 20_000 * (share - 0.02), 20_000 * (share + 0.02));
         Assert.Equal(got.Count, (long)receiver["rx_good_packets"]);
         bool inOrder = got.SequenceEqual(got.Order());
@@ -156,7 +157,8 @@ public sealed unsafe class PmdWireTests : IDisposable
     private (Port Sender, Port Receiver) Wire(string faults, int queues = 1, int descriptors = 0)
     {
         string far = faults.Contains("cable=") ? ",cable=a" : "";
-        Port tx = _ports.Attach("net_wire0" + (faults.Length > 0 ? "," : "") + faults), rx = _ports.Attach("net_wire1" + far);
+        Port tx = _ports.Attach("net_wire0" + (faults.Length > 0 ? "," : "") + faults),
+            rx = _ports.Attach("net_wire1" + far);
         foreach (Port port in new[] { tx, rx })
             port.Start(new PortConfig { RxQueues = queues, TxQueues = queues }, _pool, descriptors);
         return (tx, rx);
@@ -191,5 +193,6 @@ public sealed unsafe class PmdWireTests : IDisposable
         return got;
     }
 
-    private static Dictionary<string, ulong> Named(Port port) => port.GetXstats().ToDictionary(x => x.Name, x => x.Value);
+    private static Dictionary<string, ulong> Named(Port port) => port.GetXstats()
+        .ToDictionary(x => x.Name, x => x.Value);
 }

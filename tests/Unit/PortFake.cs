@@ -82,7 +82,8 @@ internal sealed class FakePort : Port
 
     public override LinkStatus GetLink() => new(State == PortState.Started && Defect != Defect.NoLink);
 
-    protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) => new FakeRx(this, index, pool);
+    protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) =>
+        new FakeRx(this, index, pool);
 
     protected override TxQueue CreateTxQueue(int index, TxQueueConfig config) => new FakeTx(this, index);
 

@@ -85,8 +85,8 @@ public sealed unsafe class PortTests : IDisposable
         { new PortConfig { RxQueues = 5 }, "5 receive queues" },
         { new PortConfig { TxQueues = -1 }, "-1 transmit queues" },
         { new PortConfig { RxQueues = 0, TxQueues = 0 }, "without any queue" },
-        { new PortConfig { RxOffloads = RxOffloads.VlanStrip | RxOffloads.TcpLro | RxOffloads.Scatter }, "VlanStrip, TcpLro" },
-        { new PortConfig { TxOffloads = TxOffloads.TcpTso }, "transmit offload TcpTso" },
+        { new PortConfig { RxOffloads = RxOffloads.VlanStrip | RxOffloads.TcpLro | RxOffloads.Scatter },
+        "VlanStrip, TcpLro" }, { new PortConfig { TxOffloads = TxOffloads.TcpTso }, "transmit offload TcpTso" },
         { new PortConfig { Mtu = 67 }, "MTU 67" },
         { new PortConfig { Mtu = 4001 }, "MTU 4001" },
     };

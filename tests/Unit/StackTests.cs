@@ -138,7 +138,8 @@ public sealed class StackTests : IDisposable
     /// <summary>Either kind.</summary>
     private sealed class Subject(Memory memory, bool lockFree, int capacity) : IDisposable
     {
-        private readonly LockFreeStack<long>? _free = lockFree ? LockFreeStack<long>.Create(memory, "s", capacity) : null;
+        private readonly LockFreeStack<long>? _free = lockFree ? LockFreeStack<long>.Create(memory, "s", capacity)
+            : null;
         private readonly LockedStack<long>? _locked = lockFree ? null : LockedStack<long>.Create(memory, "s", capacity);
 
         public int Count => _free?.Count ?? _locked!.Count;

@@ -36,7 +36,8 @@ internal static class CommandLine
     }
 
     private static RootCommand Build(Host host, IAnsiConsole console, TextWriter output) => new(
-        "Looks at this machine as Dataplane will find it, and sets it up. Exit code: 0 all is well, 1 doctor warns, 2 failed.")
+        "Looks at this machine as Dataplane will find it, and sets it up. Exit code: 0 all is well, 1 doctor warns, 2 "
+        + "failed.")
     {
         Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
     };
@@ -44,9 +45,10 @@ internal static class CommandLine
     private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)
     {
         Option<bool> json = Json();
-        var command = new Command("doctor", "Say what this machine lacks for packets at full speed, and the command that fixes "
-            + "each point. A warning costs speed or one kind of device; a failure means hugepages, pinning or a steady poll "
-            + "loop cannot be had. Virtual devices on ordinary pages work all the same. Nothing is changed.") { json };
+        var command = new Command("doctor", "Say what this machine lacks for packets at full speed, and the command "
+            + "that fixes each point. A warning costs speed or one kind of device; a failure means hugepages, pinning "
+            + "or a steady poll loop cannot be had. Virtual devices on ordinary pages work all the same. Nothing is "
+            + "changed.") { json };
         command.SetAction(result => DoctorCommand.Run(host, console, result.GetValue(json) ? output : null));
         return command;
     }
@@ -54,8 +56,10 @@ internal static class CommandLine
     private static Command Hugepages(Host host, IAnsiConsole console, TextWriter output)
     {
         Option<bool> json = Json();
-        var size = new Option<string?>("--size") { Description = "Page size, e.g. 2M or 1G (set: 2M; else: all).", HelpName = "SIZE" };
-        var node = new Option<int?>("--node") { Description = "NUMA node (set: spread by the kernel; else: all).", HelpName = "N" };
+        var size = new Option<string?>("--size") { Description = "Page size, e.g. 2M or 1G (set: 2M; else: all).",
+            HelpName = "SIZE" };
+        var node = new Option<int?>("--node") { Description = "NUMA node (set: spread by the kernel; else: all).",
+            HelpName = "N" };
         var count = new Argument<int>("count") { Description = "Pages wanted, 0 or more." };
         var show = new Command("show", "List the hugepages of each NUMA node and size.") { json };
         show.SetAction(result => HugepagesCommand.Show(host, console, result.GetValue(json) ? output : null));
@@ -71,9 +75,10 @@ internal static class CommandLine
     private static Command Ports(Host host, IAnsiConsole console, TextWriter output)
     {
         Option<bool> json = Json();
-        var command = new Command("ports", "List what can be a port: kernel interfaces, network devices without one, and "
-            + "virtual devices.") { json };
-        command.SetAction(result => PortsCommand.Run(host, Drivers.All, console, result.GetValue(json) ? output : null));
+        var command = new Command("ports", "List what can be a port: kernel interfaces, network devices without one, "
+            + "and virtual devices.") { json };
+        command.SetAction(result => PortsCommand.Run(host, Drivers.All, console, result.GetValue(json) ? output
+            : null));
         return command;
     }
 

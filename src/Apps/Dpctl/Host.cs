@@ -3,7 +3,8 @@ using Dataplane.Native;
 
 namespace Dataplane.Dpctl;
 
-/// <summary>The machine as its files show it: /proc, /sys and /dev below a root, so that tests can bring their own tree.</summary>
+/// <summary>The machine as its files show it: /proc, /sys and /dev below a root, so that tests can bring their own
+/// tree.</summary>
 /// <param name="root">The directory that stands for <c>/</c>.</param>
 internal class Host(string root = "/")
 {
@@ -51,7 +52,8 @@ internal class Host(string root = "/")
         }
     }
 
-    /// <summary>Names in a directory that match a pattern, numbers in them in numeric order; empty where it is absent.</summary>
+    /// <summary>Names in a directory that match a pattern, numbers in them in numeric order; empty where it is
+    /// absent.</summary>
     internal IReadOnlyList<string> List(string directory, string pattern = "*")
     {
         string path = PathOf(directory);
@@ -71,7 +73,8 @@ internal class Host(string root = "/")
             real = Path.Join(real, part);
             // Resolved part by part: ".." in a link means the parent of where the link truly is.
             while (new FileInfo(real).LinkTarget is { } target)
-                real = target.StartsWith('/') ? PathOf(target) : Path.GetFullPath(Path.Join(Path.GetDirectoryName(real), target));
+                real = target.StartsWith('/') ? PathOf(target)
+                    : Path.GetFullPath(Path.Join(Path.GetDirectoryName(real), target));
             if (!Path.Exists(real))
                 return null;
         }
@@ -84,7 +87,8 @@ internal class Host(string root = "/")
     /// <summary>Whether this process has a capability in force. linux/capability.h.</summary>
     internal bool HasCapability(int capability)
     {
-        string? line = Read("/proc/self/status")?.Split('\n').FirstOrDefault(l => l.StartsWith("CapEff:", StringComparison.Ordinal));
+        string? line = Read("/proc/self/status")?.Split('\n')
+            .FirstOrDefault(l => l.StartsWith("CapEff:", StringComparison.Ordinal));
         return line != null && ulong.TryParse(line["CapEff:".Length..].Trim(), NumberStyles.HexNumber,
             null, out ulong mask) && (mask >> capability & 1) != 0;
     }

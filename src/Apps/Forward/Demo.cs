@@ -18,7 +18,8 @@ internal static class Demo
     /// <summary>Two lcores, on one CPU if there is only one, and four wire ports.</summary>
     public static EalOptions EalOptions(EalOptions given)
     {
-        string allowed = File.ReadLines("/proc/self/status").First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal));
+        string allowed = File.ReadLines("/proc/self/status")
+            .First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal));
         int[] two = [.. CpuSet.Parse(allowed[(allowed.IndexOf(':', StringComparison.Ordinal) + 1)..]).Take(2)];
         return given with
         {
@@ -40,7 +41,8 @@ internal struct DemoStamp
     public static ulong CheckOf(ulong sequence) => (sequence + 1) * 0x9e37_79b9_7f4a_7c15;
 }
 
-/// <summary>One far end: sends numbered packets, never more than a window ahead, and checks those from the other.</summary>
+/// <summary>One far end: sends numbered packets, never more than a window ahead, and checks those from the
+/// other.</summary>
 internal sealed class DemoEnd(Port port, Mempool pool, PacketTemplate frame)
 {
     // Both cables and the forwarder's hands hold more than this, so the forwarder never has a reason to drop.
@@ -85,7 +87,8 @@ internal sealed class DemoEnd(Port port, Mempool pool, PacketTemplate frame)
             packet.TrySetLength(frame.Length);
             Span<byte> data = packet.Data;
             frame.CopyTo(data);
-            data.HeaderAt<DemoStamp>(DemoStamp.Offset) = new DemoStamp { Sequence = sequence, Check = DemoStamp.CheckOf(sequence) };
+            data.HeaderAt<DemoStamp>(DemoStamp.Offset) =
+                new DemoStamp { Sequence = sequence, Check = DemoStamp.CheckOf(sequence) };
             sequence++;
         }
         int sent = _tx.TxBurst(burst);
@@ -105,7 +108,8 @@ internal readonly struct DemoTester(DemoEnd left, DemoEnd right, int burstSize) 
         Span<Mbuf> burst = new Mbuf[burstSize];
         var meter = new CycleMeter(lcore);
         while (!lcore.StopRequested)
-            meter.Count(left.Check(burst) | right.Check(burst) | left.Generate(burst, right) | right.Generate(burst, left));
+            meter.Count(left.Check(burst) | right.Check(burst) | left.Generate(burst, right) | right.Generate(burst,
+                left));
         long deadline = Environment.TickCount64 + DrainMs;
         while (left.Generated + right.Generated != left.Checked + right.Checked && Environment.TickCount64 < deadline)
             _ = left.Check(burst) | right.Check(burst);

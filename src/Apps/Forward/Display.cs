@@ -4,7 +4,8 @@ using Spectre.Console.Rendering;
 
 namespace Dataplane.Apps.Forward;
 
-/// <summary>Shows rates while packets move: a live table on a terminal, a line a period elsewhere; a summary at the end.</summary>
+/// <summary>Shows rates while packets move: a live table on a terminal, a line a period elsewhere; a summary at the
+/// end.</summary>
 internal sealed class Display(Sampler sampler, ForwardOptions options)
 {
     private static readonly string[] s_units = ["", "k", "M", "G", "T"];
@@ -15,7 +16,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
     {
         double until = options.DurationSeconds > 0 ? options.DurationSeconds : double.PositiveInfinity;
         Sample first = sampler.Read();
-        if (options.StatsPeriodSeconds > 0 && !options.Plain && !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi)
+        if (options.StatsPeriodSeconds > 0 && !options.Plain && !Console.IsOutputRedirected
+            && AnsiConsole.Profile.Capabilities.Ansi)
             AnsiConsole.Live(Table(first, first)).Start(live =>
                 Loop(first, until, wait, (before, now) =>
                 {
@@ -51,16 +53,17 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         {
             PortRates rates = Rates(before.Ports[i], now.Ports[i], seconds);
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{now.Seconds,5:F1} s  {sampler.Ports[i].Name,-14} rx {Scale(rates.RxPps)}pps {Scale(rates.RxBps)}bit/s"
-                + $"  tx {Scale(rates.TxPps)}pps {Scale(rates.TxBps)}bit/s  drops {Drops(before.Ports[i], now.Ports[i])}"));
+                $"{now.Seconds,5:F1} s  {sampler.Ports[i].Name,-14} rx {Scale(rates.RxPps)}pps "
+                + $"{Scale(rates.RxBps)}bit/s  tx {Scale(rates.TxPps)}pps {Scale(rates.TxBps)}bit/s  drops "
+                + $"{Drops(before.Ports[i], now.Ports[i])}"));
         }
         for (int i = 0; i < sampler.Lcores.Count; i++)
         {
             LcoreUsage usage = now.Usage[i].Since(before.Usage[i]);
             ulong packets = Sampler.Handled(now.Lcores[i]) - Sampler.Handled(before.Lcores[i]);
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"         lcore {sampler.Lcores[i].LcoreId,-8} {Scale(packets / seconds)}pps  busy {usage.BusyPercent:F0} %"
-                + $"  {CyclesPerPacket(usage, packets)} cycles/packet"
+                $"         lcore {sampler.Lcores[i].LcoreId,-8} {Scale(packets / seconds)}pps  busy "
+                + $"{usage.BusyPercent:F0} %  {CyclesPerPacket(usage, packets)} cycles/packet"
                 + $"  tx full {now.Lcores[i].DroppedTxFull - before.Lcores[i].DroppedTxFull}"));
         }
     }
@@ -69,13 +72,15 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
     {
         double seconds = Math.Max(now.Seconds - before.Seconds, 1e-9);
         Table ports = new Table().Border(TableBorder.Rounded).Title($"Forward  {options.Mode}  {now.Seconds:F0} s")
-            .AddColumns("port", "rx pps", "rx bit/s", "tx pps", "tx bit/s", "missed", "rx errors", "no mbuf", "tx errors");
+            .AddColumns("port", "rx pps", "rx bit/s", "tx pps", "tx bit/s", "missed", "rx errors", "no mbuf",
+            "tx errors");
         for (int i = 0; i < sampler.Ports.Count; i++)
         {
             PortRates rates = Rates(before.Ports[i], now.Ports[i], seconds);
             PortStats all = now.Ports[i];
-            ports.AddRow(Markup.Escape(sampler.Ports[i].Name), Scale(rates.RxPps), Scale(rates.RxBps), Scale(rates.TxPps),
-                Scale(rates.TxBps), Number(all.RxMissed), Number(all.RxErrors), Number(all.RxNoMbuf), Number(all.TxErrors));
+            ports.AddRow(Markup.Escape(sampler.Ports[i].Name), Scale(rates.RxPps), Scale(rates.RxBps),
+                Scale(rates.TxPps), Scale(rates.TxBps), Number(all.RxMissed), Number(all.RxErrors),
+                Number(all.RxNoMbuf), Number(all.TxErrors));
         }
         Table lcores = new Table().Border(TableBorder.Rounded)
             .AddColumns("lcore", "pps", "busy", "cycles/packet", "tx full", "consumed", "bad checksum", "no mbuf");
@@ -84,9 +89,9 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
             LcoreUsage usage = now.Usage[i].Since(before.Usage[i]);
             StreamCounters all = now.Lcores[i];
             ulong packets = Sampler.Handled(all) - Sampler.Handled(before.Lcores[i]);
-            lcores.AddRow(Number((ulong)sampler.Lcores[i].LcoreId), Scale(packets / seconds), $"{usage.BusyPercent:F0} %",
-                CyclesPerPacket(usage, packets), Number(all.DroppedTxFull), Number(all.Consumed), Number(all.BadChecksum),
-                Number(all.NoMbuf));
+            lcores.AddRow(Number((ulong)sampler.Lcores[i].LcoreId), Scale(packets / seconds),
+                $"{usage.BusyPercent:F0} %", CyclesPerPacket(usage, packets), Number(all.DroppedTxFull),
+                Number(all.Consumed), Number(all.BadChecksum), Number(all.NoMbuf));
         }
         return new Rows(ports, lcores);
     }
@@ -95,25 +100,29 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
     public static void PrintSummary(ForwardReport report)
     {
         static string N(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\n{report.Mode}, burst {report.Burst}, {report.Seconds:F2} s"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"\n{report.Mode}, burst {report.Burst}, {report.Seconds:F2} s"));
         foreach (PortReport port in report.Ports)
             Console.WriteLine($"  port {port.Name,-14} rx {N(port.RxPackets),16}  tx {N(port.TxPackets),16}"
-                + $"  missed {N(port.RxMissed)}  rx errors {N(port.RxErrors)}  no mbuf {N(port.RxNoMbuf)}  tx errors {N(port.TxErrors)}");
+                + $"  missed {N(port.RxMissed)}  rx errors {N(port.RxErrors)}  no mbuf {N(port.RxNoMbuf)}  tx errors "
+                + $"{N(port.TxErrors)}");
         foreach (LcoreReport lcore in report.Lcores)
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"  lcore {lcore.Lcore} on CPU {lcore.Cpus}: {lcore.Packets / Math.Max(report.Seconds, 1e-9) / 1e6:F3} Mpps,"
-                + $" busy {lcore.BusyPercent:F0} %, {lcore.CyclesPerPacket:F1} cycles/packet, {lcore.AllocatedBytes} bytes allocated"));
+                $"  lcore {lcore.Lcore} on CPU {lcore.Cpus}: {lcore.Packets / Math.Max(report.Seconds, 1e-9) / 1e6:F3} "
+                + $"Mpps, busy {lcore.BusyPercent:F0} %, {lcore.CyclesPerPacket:F1} cycles/packet, "
+                + $"{lcore.AllocatedBytes} bytes allocated"));
         PacketReport p = report.Packets;
         Console.WriteLine($"  packets: received {N(p.Received)}, generated {N(p.Generated)}, sent {N(p.Sent)},"
             + $" dropped (transmit queue full) {N(p.DroppedTxFull)}, consumed {N(p.Consumed)}");
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"  garbage collections: {report.GcCollections}, pause {report.GcPauseMs:F1} ms"));
         if (report.Demo is { } demo)
-            Console.WriteLine($"  far ends: generated {N(demo.Generated)}, checked {N(demo.Checked)}, lost {N(demo.Lost)},"
-                + $" out of order {N(demo.OutOfOrder)}, corrupted {N(demo.Corrupted)}");
+            Console.WriteLine($"  far ends: generated {N(demo.Generated)}, checked {N(demo.Checked)}, lost "
+                + $"{N(demo.Lost)}, out of order {N(demo.OutOfOrder)}, corrupted {N(demo.Corrupted)}");
         Console.WriteLine(report.Accounted
             ? "every packet accounted for"
-            : $"NOT ACCOUNTED FOR: {N(p.Unaccounted)} packets in the streams, {N(report.PoolLeaks)} mbufs missing from the pools");
+            : $"NOT ACCOUNTED FOR: {N(p.Unaccounted)} packets in the streams, {N(report.PoolLeaks)} mbufs missing from "
+            + $"the pools");
     }
 
     private readonly record struct PortRates(double RxPps, double RxBps, double TxPps, double TxBps);
@@ -122,7 +131,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         (now.RxPackets - before.RxPackets) / seconds, (now.RxBytes - before.RxBytes) * 8 / seconds,
         (now.TxPackets - before.TxPackets) / seconds, (now.TxBytes - before.TxBytes) * 8 / seconds);
 
-    private static ulong Drops(PortStats before, PortStats now) => now.RxMissed + now.RxErrors + now.RxNoMbuf + now.TxErrors
+    private static ulong Drops(PortStats before, PortStats now) => now.RxMissed + now.RxErrors + now.RxNoMbuf
+        + now.TxErrors
         - (before.RxMissed + before.RxErrors + before.RxNoMbuf + before.TxErrors);
 
     private static string CyclesPerPacket(LcoreUsage usage, ulong packets) =>
@@ -135,6 +145,7 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         int unit = 0;
         for (; rate >= 1000 && unit < s_units.Length - 1; unit++)
             rate /= 1000;
-        return rate.ToString(rate < 10 ? "F3" : rate < 100 ? "F2" : "F1", CultureInfo.InvariantCulture) + " " + s_units[unit];
+        return rate.ToString(rate < 10 ? "F3" : rate < 100 ? "F2" : "F1", CultureInfo.InvariantCulture) + " "
+            + s_units[unit];
     }
 }

@@ -56,7 +56,8 @@ internal static class ForwardCommandLine
 {
     private static readonly Option<string> s_mode = new Option<string>("--forward-mode")
     { Description = "What to do with a packet.", DefaultValueFactory = _ => "io" }
-        .AcceptOnlyFromAmong(["io", "mac", "macswap", "5tswap", "csum", "icmpecho", "rxonly", "txonly", "flowgen", "noisy"]);
+        .AcceptOnlyFromAmong(["io", "mac", "macswap", "5tswap", "csum", "icmpecho", "rxonly", "txonly", "flowgen",
+            "noisy"]);
 
     private static readonly Option<PortTopology> s_topology = new("--port-topology")
     { Description = "paired: 0<->1, 2<->3; chained: 0->1->2->0; loop: each to itself." };
@@ -65,42 +66,58 @@ internal static class ForwardCommandLine
     private static readonly Option<int> s_rxq = Number("--rxq", "Receive queues per port.", 1, 1, Port.MaxQueues);
     private static readonly Option<int> s_txq = Number("--txq", "Transmit queues per port; 0 = as many as --rxq.", 0, 0,
         Port.MaxQueues);
-    private static readonly Option<int> s_rxd = Number("--rxd", "Descriptors per receive queue; 0 = the driver's.", 0, 0, 32768);
-    private static readonly Option<int> s_txd = Number("--txd", "Descriptors per transmit queue; 0 = the driver's.", 0, 0, 32768);
-    private static readonly Option<int> s_mbufs = Number("--total-num-mbufs", "Mbufs in the pool; 0 = computed.", 0, 0, int.MaxValue);
+    private static readonly Option<int> s_rxd =
+        Number("--rxd", "Descriptors per receive queue; 0 = the driver's.", 0, 0, 32768);
+    private static readonly Option<int> s_txd =
+        Number("--txd", "Descriptors per transmit queue; 0 = the driver's.", 0, 0, 32768);
+    private static readonly Option<int> s_mbufs =
+        Number("--total-num-mbufs", "Mbufs in the pool; 0 = computed.", 0, 0, int.MaxValue);
     private static readonly Option<int> s_mbufSize = Number("--mbuf-size", "Bytes per mbuf with headroom.",
         Mbuf.DefaultBufferSize, 256, 65535);
     private static readonly Option<int> s_cache = Number("--mbcache", "Mbufs cached per lcore.", 250, 0, 512);
-    private static readonly Option<int> s_cores = Number("--nb-cores", "Forwarding lcores; 0 = all that have work.", 0, 0, Lcore.Max);
+    private static readonly Option<int> s_cores =
+        Number("--nb-cores", "Forwarding lcores; 0 = all that have work.", 0, 0, Lcore.Max);
     private static readonly Option<int> s_mtu = Number("--mtu", "MTU of every port, bytes; 0 = as it is.", 0, 0, 65535);
-    private static readonly Option<bool> s_noPromiscuous = new("--no-promiscuous") { Description = "Only frames for the port's own addresses." };
-    private static readonly Option<bool> s_noOffloads = new("--no-offloads") { Description = "Ask no offload of any port." };
+    private static readonly Option<bool> s_noPromiscuous =
+        new("--no-promiscuous") { Description = "Only frames for the port's own addresses." };
+    private static readonly Option<bool> s_noOffloads =
+        new("--no-offloads") { Description = "Ask no offload of any port." };
     private static readonly Option<string[]> s_peers = new("--eth-peer")
-    { Description = "PORT,MAC: destination of frames that mode mac sends out of PORT. Repeatable.", DefaultValueFactory = _ => [] };
-    private static readonly Option<int> s_frame = Number("--txpkts", "Frame bytes of txonly and flowgen, no FCS.", 64, 60, 9014);
+    { Description = "PORT,MAC: destination of frames that mode mac sends out of PORT. Repeatable.",
+    DefaultValueFactory = _ => [] };
+    private static readonly Option<int> s_frame =
+        Number("--txpkts", "Frame bytes of txonly and flowgen, no FCS.", 64, 60, 9014);
     private static readonly Option<int> s_flows = Number("--flows", "Flows of flowgen.", 1024, 1, 1 << 20);
-    private static readonly Option<int> s_noisyMemory = Number("--noisy-lkup-memory", "noisy: MB of working set.", 0, 0, 1 << 14);
-    private static readonly Option<int> s_noisyReads = Number("--noisy-lkup-num-reads", "noisy: random reads per packet.", 0, 0, 1 << 16);
-    private static readonly Option<int> s_noisyWrites = Number("--noisy-lkup-num-writes", "noisy: random writes per packet.", 0, 0, 1 << 16);
-    private static readonly Option<int> s_noisyBuffer = Number("--noisy-tx-sw-buffer-size", "noisy: packets held in a FIFO.", 0, 0, 1 << 20);
-    private static readonly Option<int> s_noisyFlush = Number("--noisy-tx-sw-buffer-flushtime", "noisy: ms until an idle FIFO is flushed.", 0, 0, 1 << 20);
+    private static readonly Option<int> s_noisyMemory =
+        Number("--noisy-lkup-memory", "noisy: MB of working set.", 0, 0, 1 << 14);
+    private static readonly Option<int> s_noisyReads =
+        Number("--noisy-lkup-num-reads", "noisy: random reads per packet.", 0, 0, 1 << 16);
+    private static readonly Option<int> s_noisyWrites =
+        Number("--noisy-lkup-num-writes", "noisy: random writes per packet.", 0, 0, 1 << 16);
+    private static readonly Option<int> s_noisyBuffer =
+        Number("--noisy-tx-sw-buffer-size", "noisy: packets held in a FIFO.", 0, 0, 1 << 20);
+    private static readonly Option<int> s_noisyFlush =
+        Number("--noisy-tx-sw-buffer-flushtime", "noisy: ms until an idle FIFO is flushed.", 0, 0, 1 << 20);
     private static readonly Option<double> s_period = new("--stats-period")
     { Description = "Seconds between tables; 0 = none.", DefaultValueFactory = _ => 1 };
     private static readonly Option<double> s_duration = new("--duration")
     { Description = "Seconds to run; 0 = until Ctrl-C.", DefaultValueFactory = _ => 0 };
     private static readonly Option<bool> s_plain = new("--plain") { Description = "Plain lines even on a terminal." };
-    private static readonly Option<FileInfo?> s_json = new("--json") { Description = "Write the summary to this file." };
+    private static readonly Option<FileInfo?> s_json =
+        new("--json") { Description = "Write the summary to this file." };
 
-    /// <summary>Parses <paramref name="args"/>; prints help or errors itself and then returns null with an exit code.</summary>
+    /// <summary>Parses <paramref name="args"/>; prints help or errors itself and then returns null with an exit
+    /// code.</summary>
     public static ForwardOptions? Parse(string[] args, out int exitCode)
     {
         ForwardOptions? options = null;
         var root = new RootCommand("Forwards packets between ports.\n\n"
             + "  Forward [EAL options] -- [options below]    (EAL options: Forward -h)\n"
             + "  Forward                                     a demo on virtual ports, 5 seconds, no rights needed");
-        foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs, s_mbufSize,
-            s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_peers, s_frame, s_flows, s_noisyMemory, s_noisyReads,
-            s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period, s_duration, s_plain, s_json])
+        foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs,
+            s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_peers, s_frame, s_flows,
+            s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period, s_duration, s_plain,
+            s_json])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
         exitCode = root.Parse(args).Invoke();
@@ -137,8 +154,10 @@ internal static class ForwardCommandLine
     private static KeyValuePair<int, MacAddress> ParsePeer(string text)
     {
         string[] parts = text.Split(',', 2);
-        if (parts.Length != 2 || !int.TryParse(parts[0], out int port) || port < 0 || !MacAddress.TryParse(parts[1], out MacAddress mac))
-            throw new ConfigException($"--eth-peer {text}", why: "it wants PORT,MAC", fix: "e.g. --eth-peer 1,02:00:00:00:00:02");
+        if (parts.Length != 2 || !int.TryParse(parts[0], out int port) || port < 0
+            || !MacAddress.TryParse(parts[1], out MacAddress mac))
+            throw new ConfigException($"--eth-peer {text}", why: "it wants PORT,MAC",
+                fix: "e.g. --eth-peer 1,02:00:00:00:00:02");
         return new(port, mac);
     }
 

@@ -5,7 +5,8 @@ namespace Dataplane.Apps.Forward;
 /// <summary>One run from start-up to summary.</summary>
 internal static class ForwardRun
 {
-    /// <summary>Starts everything, shows rates until the end, stops everything in order and counts what is left.</summary>
+    /// <summary>Starts everything, shows rates until the end, stops everything in order and counts what is
+    /// left.</summary>
     public static ForwardReport Run(EalOptions ealOptions, ForwardOptions options, bool isDemo)
     {
         using Eal eal = Eal.Initialize(ealOptions);
@@ -41,6 +42,7 @@ internal static class ForwardRun
     {
         Mempool pool = farEnds.Pools.First();
         PacketTemplate frame = farEnds.Frame(options.FrameBytes, 0);
-        return new DemoTester(new DemoEnd(farEnds.Ports[0], pool, frame), new DemoEnd(farEnds.Ports[1], pool, frame), options.Burst);
+        return new DemoTester(new DemoEnd(farEnds.Ports[0], pool, frame), new DemoEnd(farEnds.Ports[1], pool, frame),
+            options.Burst);
     }
 }

@@ -42,7 +42,8 @@ internal readonly struct ForwardWorker(ForwardLcore work, bool drain) : ILcoreWo
         return 0;
     }
 
-    /// <summary>The first steps compile code and make statics, which is the only managed memory the loop ever takes.</summary>
+    /// <summary>The first steps compile code and make statics, which is the only managed memory the loop ever
+    /// takes.</summary>
     private static void Warm(ForwardStream[] streams, Span<Mbuf> burst)
     {
         for (int i = 0; i < 100; i++)

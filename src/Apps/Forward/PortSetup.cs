@@ -30,7 +30,8 @@ internal sealed class PortSetup : IDisposable
     {
         if (ports.Count == 0)
             throw new ConfigException("there is no port to forward on",
-                fix: "name some: Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1 (dpctl ports lists them)");
+                fix: "name some: Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1 (dpctl "
+                + "ports lists them)");
         var setup = new PortSetup(eal, ports, options, name);
         try
         {
@@ -93,9 +94,10 @@ internal sealed class PortSetup : IDisposable
         PortInfo info = port.Info;
         int txQueues = TxQueues;
         if (_options.RxQueues > info.MaxRxQueues || txQueues > info.MaxTxQueues)
-            throw new ConfigException($"port {port.Name} has {info.MaxRxQueues} receive and {info.MaxTxQueues} transmit queues",
-                why: $"--rxq {_options.RxQueues} --txq {txQueues} asks for more",
-                fix: info.DriverName is "net_af_packet" or "net_tap" ? "give the device more queue pairs in its --vdev" : null);
+            throw new ConfigException($"port {port.Name} has {info.MaxRxQueues} receive and {info.MaxTxQueues} "
+                + $"transmit queues", why: $"--rxq {_options.RxQueues} --txq {txQueues} asks for more",
+                fix: info.DriverName is "net_af_packet" or "net_tap" ? "give the device more queue pairs in its --vdev"
+                : null);
         port.Configure(new PortConfig
         {
             RxQueues = _options.RxQueues,
@@ -127,7 +129,8 @@ internal sealed class PortSetup : IDisposable
 
     private int TxQueues => _options.TxQueues == 0 ? _options.RxQueues : _options.TxQueues;
 
-    // What a forwarder can pass on: a large packet that comes in with its segmentation still to be done leaves the same way.
+    // What a forwarder can pass on: a large packet that comes in with its segmentation still to be done leaves the
+    // same way.
     private const RxOffloads WantedRx = RxOffloads.Scatter | RxOffloads.TcpLro | RxOffloads.Ipv4Checksum
         | RxOffloads.UdpChecksum | RxOffloads.TcpChecksum;
 
@@ -148,13 +151,15 @@ internal sealed class PortSetup : IDisposable
         if (_options.PoolMbufs > 0)
             return _options.PoolMbufs;
         int perQueue(int asked, int preset) => asked > 0 ? asked : preset;
-        int inQueues = Ports.Sum(port => _options.RxQueues * perQueue(_options.RxDescriptors, port.Info.DefaultDescriptors)
+        int inQueues = Ports.Sum(port => _options.RxQueues * perQueue(_options.RxDescriptors,
+            port.Info.DefaultDescriptors)
             + TxQueues * perQueue(_options.TxDescriptors, port.Info.DefaultDescriptors));
         int onLcores = _eal.Lcores.Count() * (_options.CacheMbufs + _options.Burst);
         return Math.Max(8192, inQueues + onLcores + _options.Noisy.BufferPackets * Ports.Count * _options.RxQueues) - 1;
     }
 
-    /// <summary>A UDP frame from a port to its next hop, with no UDP checksum, so that its payload may change.</summary>
+    /// <summary>A UDP frame from a port to its next hop, with no UDP checksum, so that its payload may
+    /// change.</summary>
     public PacketTemplate Frame(int bytes, int port) => PacketTemplate.Udp4(Ports[port].MacAddress, NextHop(port),
         IPv4Address.Parse("198.18.0.1"), IPv4Address.Parse("198.19.0.1"),   // for benchmarks: RFC 2544 §C.2.2
         sourcePort: 1024, destinationPort: 9, bytes, udpChecksum: false);
@@ -177,8 +182,8 @@ internal sealed class PortSetup : IDisposable
             "icmpecho" => new TransformStream<IcmpEchoMode>(rx, tx, new IcmpEchoMode(from.MacAddress)),
             "rxonly" => new TransformStream<RxOnlyMode>(rx, tx, new RxOnlyMode()),
             "txonly" => new GeneratorStream(rx, tx, PoolOf(from.Info.NumaNode), Frame(_options.FrameBytes, peer), 1),
-            "flowgen" => new GeneratorStream(rx, tx, PoolOf(from.Info.NumaNode), Frame(_options.FrameBytes, peer), _options.Flows),
-            "noisy" => new NoisyStream(rx, tx, _options.Noisy),
+            "flowgen" => new GeneratorStream(rx, tx, PoolOf(from.Info.NumaNode), Frame(_options.FrameBytes, peer),
+            _options.Flows), "noisy" => new NoisyStream(rx, tx, _options.Noisy),
             _ => new TransformStream<IoMode>(rx, tx, new IoMode()),
         };
     }

@@ -7,7 +7,8 @@ try
     EalOptions ealOptions = EalOptions.Parse(args, out string[] own);
     if (ealOptions.Help || ealOptions.Version)
     {
-        Console.WriteLine(ealOptions.Help ? EalOptions.HelpText : $"Dataplane {typeof(Eal).Assembly.GetName().Version}");
+        Console.WriteLine(ealOptions.Help ? EalOptions.HelpText
+            : $"Dataplane {typeof(Eal).Assembly.GetName().Version}");
         if (ealOptions.Help)
             ForwardCommandLine.Parse(["--help"], out _);
         return 0;

@@ -4,8 +4,8 @@ using System.Text.Json.Serialization;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>One port's counters since the start.</summary>
-internal sealed record PortReport(string Name, string Driver, long RxPackets, long RxBytes, long TxPackets, long TxBytes,
-    long RxMissed, long RxErrors, long RxNoMbuf, long TxErrors);
+internal sealed record PortReport(string Name, string Driver, long RxPackets, long RxBytes, long TxPackets,
+    long TxBytes, long RxMissed, long RxErrors, long RxNoMbuf, long TxErrors);
 
 /// <summary>One lcore's share.</summary>
 internal sealed record LcoreReport(int Lcore, string Cpus, long Packets, double BusyPercent, double CyclesPerPacket,

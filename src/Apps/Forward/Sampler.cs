@@ -29,7 +29,8 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
         [.. lcores.Select(work => Sum([.. work.Streams.Select(stream => stream.Counters)]))]);
 
     /// <summary>The summary, once the lcores have stopped.</summary>
-    public ForwardReport Report(ForwardOptions options, Sample first, Sample last, int gcCollections, TimeSpan gcPause, DemoReport? demo)
+    public ForwardReport Report(ForwardOptions options, Sample first, Sample last, int gcCollections, TimeSpan gcPause,
+        DemoReport? demo)
     {
         StreamCounters total = last.Total;
         return new ForwardReport(options.Mode, options.Burst, last.Seconds - first.Seconds,
@@ -65,7 +66,8 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
     private LcoreReport Describe(ForwardLcore work, LcoreUsage usage, StreamCounters counters)
     {
         ulong packets = Handled(counters);
-        return new LcoreReport(work.LcoreId, eal.GetLcore(work.LcoreId).Cpus.ToString(), (long)packets, usage.BusyPercent,
+        return new LcoreReport(work.LcoreId, eal.GetLcore(work.LcoreId).Cpus.ToString(), (long)packets,
+            usage.BusyPercent,
             packets == 0 ? 0 : (double)usage.BusyCycles / packets, work.AllocatedBytes);
     }
 

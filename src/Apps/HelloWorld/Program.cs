@@ -12,7 +12,8 @@ try
     using Eal eal = Eal.Initialize(options);
     eal.LaunchAll(lcore =>
     {
-        Console.WriteLine($"hello from lcore {lcore.Id} ({lcore.Role}) on CPU {Lcore.CurrentCpu}, NUMA node {lcore.NumaNode}");
+        Console.WriteLine($"hello from lcore {lcore.Id} ({lcore.Role}) on CPU {Lcore.CurrentCpu}, NUMA node "
+            + $"{lcore.NumaNode}");
         return 0;
     });
     eal.WaitAll();

@@ -19,8 +19,8 @@ internal sealed class Bench : IDisposable
         int wanted = options.Path is TestPath.Loop or TestPath.Sink ? 1 : 2;
         if (ports.Count < wanted || (options.Path == TestPath.Pair && ports.Count % 2 != 0))
             throw new ConfigException($"--path {options.Path.ToString().ToLowerInvariant()} wants "
-                + (options.Path == TestPath.Pair ? "two ports, four, ..." : $"at least {wanted}") + $", not {ports.Count}",
-                fix: "e.g. Throughput --vdev net_wire0 --vdev net_wire1");
+                + (options.Path == TestPath.Pair ? "two ports, four, ..." : $"at least {wanted}")
+                + $", not {ports.Count}", fix: "e.g. Throughput --vdev net_wire0 --vdev net_wire1");
         _eal = eal;
         _options = options;
         _ports = ports;
@@ -50,7 +50,8 @@ internal sealed class Bench : IDisposable
         StartLcores(directions);
         try
         {
-            double limit = LinkLimit(bytes.Average()), start = _options.Rate > 0 ? Math.Min(_options.Rate, limit) : limit;
+            double limit = LinkLimit(bytes.Average()), start = _options.Rate > 0 ? Math.Min(_options.Rate, limit)
+                : limit;
             double first = double.IsPositiveInfinity(start) ? 0 : start;
             if (_options.Test != TestKind.ZeroLoss)
             {
@@ -83,7 +84,8 @@ internal sealed class Bench : IDisposable
         _pool.Dispose();
     }
 
-    /// <summary>Packets per second a link of --link carries: 20 bytes of preamble and gap go with each (IEEE 802.3 §4.4.2).</summary>
+    /// <summary>Packets per second a link of --link carries: 20 bytes of preamble and gap go with each (IEEE 802.3
+    /// §4.4.2).</summary>
     private double LinkLimit(double meanBytes) =>
         _options.LinkGbps > 0 ? _options.LinkGbps * 1e9 / 8 / (meanBytes + 20) : double.PositiveInfinity;
 
@@ -105,7 +107,8 @@ internal sealed class Bench : IDisposable
 
     private Trial Sum(Direction[] directions, double offered)
     {
-        ulong sum(Func<Direction, ulong> value) => directions.Aggregate(0UL, (total, direction) => total + value(direction));
+        ulong sum(Func<Direction, ulong> value) =>
+            directions.Aggregate(0UL, (total, direction) => total + value(direction));
         ulong sent = sum(d => d.Sender.Sent), bytes = sum(d => d.Sender.SentBytes);
         bool isSink = _options.Path == TestPath.Sink;
         ulong received = isSink ? 0 : sum(d => d.Receiver!.Received);
@@ -123,7 +126,8 @@ internal sealed class Bench : IDisposable
         Direction make(Port from, Port to, Port receive)
         {
             PacketTemplate[] frames = [.. bytes.Select(size => PacketTemplate.Udp4(from.MacAddress, to.MacAddress,
-                IPv4Address.Parse("198.18.0.1"), IPv4Address.Parse("198.19.0.1"), 1024, 9, size - 4, udpChecksum: false))];
+                IPv4Address.Parse("198.18.0.1"), IPv4Address.Parse("198.19.0.1"), 1024, 9, size - 4,
+                udpChecksum: false))];
             return new Direction(from, receive, new Sender(from.TxQueues[0], _pool, frames),
                 _options.Path == TestPath.Sink ? null : new Receiver(receive.RxQueues[0]));
         }
@@ -138,7 +142,8 @@ internal sealed class Bench : IDisposable
 
     private Port Peer(Port port) => _ports[_ports.ToList().IndexOf(port) ^ 1];
 
-    /// <summary>Senders and receivers on lcores of their own where there are enough, the reflector always on the last.</summary>
+    /// <summary>Senders and receivers on lcores of their own where there are enough, the reflector always on the
+    /// last.</summary>
     private void StartLcores(Direction[] directions)
     {
         List<PollTask> polls = [.. directions.Select(d => (PollTask)new SenderTask(d.Sender)),

@@ -3,8 +3,8 @@ using System.Numerics;
 namespace Dataplane.Apps.Throughput;
 
 /// <summary>
-/// Counts of cycles in buckets that are exact below 128 and 1/64 wide above: percentiles are right to 1.6 %. Written by one
-/// thread; adding takes a few instructions and allocates nothing.
+/// Counts of cycles in buckets that are exact below 128 and 1/64 wide above: percentiles are right to 1.6 %. Written
+/// by one thread; adding takes a few instructions and allocates nothing.
 /// </summary>
 internal sealed class LatencyHistogram
 {
@@ -33,7 +33,8 @@ internal sealed class LatencyHistogram
         Count++;
     }
 
-    /// <summary>The value that <paramref name="percent"/> of all are not above: its bucket's upper end, in cycles.</summary>
+    /// <summary>The value that <paramref name="percent"/> of all are not above: its bucket's upper end, in
+    /// cycles.</summary>
     public ulong Percentile(double percent)
     {
         long wanted = Math.Max(1, (long)Math.Ceiling(Count * percent / 100));

@@ -20,7 +20,8 @@ internal sealed class ReceiverTask(Receiver receiver) : PollTask
     public override bool Step(Span<Mbuf> burst) => receiver.Step(burst);
 }
 
-/// <summary>Sends back what comes in on a port, its addresses swapped: the device under test, here in the process.</summary>
+/// <summary>Sends back what comes in on a port, its addresses swapped: the device under test, here in the
+/// process.</summary>
 internal sealed class ReflectTask(Port port) : PollTask
 {
     private readonly RxQueue _rx = port.RxQueues[0];

@@ -6,7 +6,8 @@ try
     EalOptions ealOptions = EalOptions.Parse(args, out string[] own);
     if (ealOptions.Help || ealOptions.Version)
     {
-        Console.WriteLine(ealOptions.Help ? EalOptions.HelpText : $"Dataplane {typeof(Eal).Assembly.GetName().Version}");
+        Console.WriteLine(ealOptions.Help ? EalOptions.HelpText
+            : $"Dataplane {typeof(Eal).Assembly.GetName().Version}");
         if (ealOptions.Help)
             ThroughputOptions.Parse(["--help"], out _);
         return 0;
@@ -49,9 +50,10 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
         Console.Error.WriteLine("stopped: what was measured until now follows");
     }
     bench.Stop();
-    var report = new ThroughputReport(DateTime.UtcNow.ToString("yyyy-MM-dd"), options.Test.ToString().ToLowerInvariant(),
-        options.Path.ToString().ToLowerInvariant(), [.. ports.Ports.Select(port => port.Name)], options.Burst,
-        options.TrialSeconds, options.LossPercent, frames, GC.CollectionCount(0) - collections, bench.PoolLeaks);
+    var report = new ThroughputReport(DateTime.UtcNow.ToString("yyyy-MM-dd"),
+        options.Test.ToString().ToLowerInvariant(), options.Path.ToString().ToLowerInvariant(),
+        [.. ports.Ports.Select(port => port.Name)], options.Burst, options.TrialSeconds, options.LossPercent, frames,
+            GC.CollectionCount(0) - collections, bench.PoolLeaks);
     ResultTable.Print(report);
     if (options.JsonPath != null)
         report.Save(options.JsonPath);

@@ -11,7 +11,8 @@ internal static class ResultTable
     {
         Console.WriteLine($"{report.Test}, {report.Path}, {string.Join(" ", report.Ports)}, bursts of {report.Burst}");
         Table table = new Table().Border(Console.IsOutputRedirected ? TableBorder.Ascii2 : TableBorder.Rounded)
-            .AddColumns("frame", "Mpps", "Gbit/s", "lost", "p50 µs", "p90", "p99", "p99.9", "p99.99", "max", "order", "trials");
+            .AddColumns("frame", "Mpps", "Gbit/s", "lost", "p50 µs", "p90", "p99", "p99.9", "p99.99", "max", "order",
+            "trials");
         foreach (TableColumn column in table.Columns)
             column.RightAligned().NoWrap();
         foreach (FrameResult frame in report.Frames)
@@ -24,11 +25,13 @@ internal static class ResultTable
     private static string[] Cells(FrameResult frame)
     {
         if (frame.Best is not { } best)
-            return [frame.Frame, "none", "", N(frame.Trials[^1].Lost), "", "", "", "", "", "", "", N((ulong)frame.Trials.Count)];
+            return [frame.Frame, "none", "", N(frame.Trials[^1].Lost), "", "", "", "", "", "", "",
+                N((ulong)frame.Trials.Count)];
         Latencies? l = best.Latency;
-        static string us(double? time) => time is { } t ? t.ToString(t < 10 ? "F2" : "F1", CultureInfo.InvariantCulture) : "-";
-        return [frame.Frame, F(best.SentPps / 1e6), F(best.SentBitsPerSecond / 1e9), N(best.Lost), us(l?.P50), us(l?.P90),
-            us(l?.P99), us(l?.P999), us(l?.P9999), us(l?.Max),
+        static string us(double? time) => time is { } t ? t.ToString(t < 10 ? "F2" : "F1", CultureInfo.InvariantCulture)
+            : "-";
+        return [frame.Frame, F(best.SentPps / 1e6), F(best.SentBitsPerSecond / 1e9), N(best.Lost), us(l?.P50),
+            us(l?.P90), us(l?.P99), us(l?.P999), us(l?.P9999), us(l?.Max),
             best.OutOfOrder + best.Duplicates == 0 ? "ok" : $"{best.OutOfOrder} late, {best.Duplicates} twice",
             N((ulong)frame.Trials.Count)];
     }

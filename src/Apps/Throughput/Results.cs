@@ -11,7 +11,8 @@ internal sealed record Latencies(double Min, double P50, double P90, double P99,
     {
         double us(ulong cycles) => Math.Round(Tsc.ToNanoseconds(cycles) / 1000, 3);
         return new Latencies(us(histogram.Min), us(histogram.Percentile(50)), us(histogram.Percentile(90)),
-            us(histogram.Percentile(99)), us(histogram.Percentile(99.9)), us(histogram.Percentile(99.99)), us(histogram.Max));
+            us(histogram.Percentile(99)), us(histogram.Percentile(99.9)), us(histogram.Percentile(99.99)),
+            us(histogram.Max));
     }
 }
 
@@ -20,10 +21,12 @@ internal sealed record Latencies(double Min, double P50, double P90, double P99,
 /// <param name="SentPps">Rate sent.</param>
 /// <param name="Lost">Sent and never received.</param>
 /// <param name="Latency">Of those received; null when none were.</param>
-internal sealed record Trial(double OfferedPps, double Seconds, ulong Sent, ulong Received, ulong Lost, ulong OutOfOrder,
-    ulong Duplicates, ulong Foreign, ulong Blocked, double SentPps, double SentBitsPerSecond, Latencies? Latency)
+internal sealed record Trial(double OfferedPps, double Seconds, ulong Sent, ulong Received, ulong Lost,
+    ulong OutOfOrder, ulong Duplicates, ulong Foreign, ulong Blocked, double SentPps, double SentBitsPerSecond,
+    Latencies? Latency)
 {
-    /// <summary>Whether it passes for the rate asked for: the load was really offered, and no more than allowed was lost.</summary>
+    /// <summary>Whether it passes for the rate asked for: the load was really offered, and no more than allowed was
+    /// lost.</summary>
     public bool Passes(double lossPercent) =>
         Lost <= Sent * lossPercent / 100 && Duplicates == 0 && (OfferedPps == 0 || SentPps >= OfferedPps * 0.995);
 }

@@ -4,8 +4,8 @@ namespace Dataplane.Apps.Throughput;
 internal static class Search
 {
     /// <summary>
-    /// Tries as fast as it goes first; if that loses packets, halves the interval between the highest rate that passed and
-    /// the lowest that did not until it is narrower than <paramref name="resolutionPercent"/> of the first.
+    /// Tries as fast as it goes first; if that loses packets, halves the interval between the highest rate that
+    /// passed and the lowest that did not until it is narrower than <paramref name="resolutionPercent"/> of the first.
     /// </summary>
     /// <param name="maxPps">The rate to start from, packets per second; 0 for as fast as it goes.</param>
     /// <param name="resolutionPercent">0.1 to 50.</param>

@@ -17,7 +17,8 @@ internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
     /// <summary>Their bytes, check sequence not counted.</summary>
     public ulong SentBytes { get; private set; }
 
-    /// <summary>Packets the pool or the port had no room for when they were due. They were sent later, or never.</summary>
+    /// <summary>Packets the pool or the port had no room for when they were due. They were sent later, or
+    /// never.</summary>
     public ulong Blocked { get; private set; }
 
     /// <summary>True from <see cref="Begin"/> until the trial's time is over.</summary>
@@ -50,7 +51,8 @@ internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
             _running = false;
             return false;
         }
-        double due = double.IsPositiveInfinity(_packetsPerCycle) ? burst.Length : (now - _start) * _packetsPerCycle - Sent;
+        double due = double.IsPositiveInfinity(_packetsPerCycle) ? burst.Length
+            : (now - _start) * _packetsPerCycle - Sent;
         int count = Math.Min((int)due, burst.Length);
         if (count <= 0)
             return false;

@@ -3,7 +3,8 @@ using Dataplane.Net;
 
 namespace Dataplane.Apps.Throughput;
 
-/// <summary>What a test packet carries behind its UDP header: 18 bytes, all that a 64-byte frame has room for.</summary>
+/// <summary>What a test packet carries behind its UDP header: 18 bytes, all that a 64-byte frame has room
+/// for.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 18)]
 internal struct Stamp
 {

@@ -3,7 +3,8 @@ using System.Text;
 
 namespace Dataplane.Apps.Throughput;
 
-/// <summary>Two charts in one SVG: the rate over the frame size, and the latency percentiles over the frame size (log scale).</summary>
+/// <summary>Two charts in one SVG: the rate over the frame size, and the latency percentiles over the frame size
+/// (log scale).</summary>
 internal static class SvgChart
 {
     private const int Width = 720, PanelHeight = 300, Left = 70, Right = 110, Top = 46, Bottom = 40;
@@ -18,8 +19,10 @@ internal static class SvgChart
     {
         FrameResult[] frames = [.. report.Frames.Where(frame => frame.Best != null)];
         var svg = new StringBuilder();
-        svg.Append(Invariant($"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{Width}\" height=\"{2 * PanelHeight}\" "))
-            .Append("font-family=\"sans-serif\" font-size=\"12\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
+        svg.Append(string.Create(CultureInfo.InvariantCulture,
+            $"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{Width}\" height=\"{2 * PanelHeight}\" "))
+            .Append("font-family=\"sans-serif\" font-size=\"12\"><rect width=\"100%\" height=\"100%\" "
+            + "fill=\"white\"/>\n");
         if (frames.Length > 0)
         {
             Rates(svg, report, frames);
@@ -30,7 +33,8 @@ internal static class SvgChart
 
     private static void Rates(StringBuilder svg, ThroughputReport report, FrameResult[] frames)
     {
-        Text(svg, Left, 22, $"{report.Test}, {report.Path}, {string.Join(" ", report.Ports)}: Mpps by frame size", "start", "14");
+        Text(svg, Left, 22, $"{report.Test}, {report.Path}, {string.Join(" ", report.Ports)}: Mpps by frame size",
+            "start", "14");
         double top = Nice(frames.Max(frame => frame.Best!.SentPps / 1e6));
         for (int i = 0; i <= 5; i++)
             Grid(svg, 0, i / 5.0, (top * i / 5).ToString("G4", CultureInfo.InvariantCulture));
@@ -38,7 +42,9 @@ internal static class SvgChart
         for (int i = 0; i < frames.Length; i++)
         {
             double mpps = frames[i].Best!.SentPps / 1e6, height = mpps / top * PlotHeight, x = Left + slot * i;
-            svg.Append(Invariant($"<rect x=\"{x + slot * 0.15:F1}\" y=\"{Y(0, mpps / top):F1}\" width=\"{slot * 0.7:F1}\" height=\"{height:F1}\" fill=\"#2166ac\"/>\n"));
+            svg.Append(string.Create(CultureInfo.InvariantCulture, $"<rect x=\"{x + slot * 0.15:F1}\" "
+                + $"y=\"{Y(0, mpps / top):F1}\" width=\"{slot * 0.7:F1}\" height=\"{height:F1}\" "
+                + $"fill=\"#2166ac\"/>\n"));
             Text(svg, x + slot / 2, Y(0, mpps / top) - 4, mpps.ToString("F2", CultureInfo.InvariantCulture), "middle");
             Text(svg, x + slot / 2, Top + PlotHeight + 18, frames[i].Frame, "middle");
         }
@@ -51,9 +57,11 @@ internal static class SvgChart
         if (timed.Length == 0)
             return;
         double low = Math.Floor(Math.Log10(Math.Max(0.01, timed.Min(frame => frame.Best!.Latency!.P50))));
-        double high = Math.Max(low + 1, Math.Ceiling(Math.Log10(Math.Max(0.02, timed.Max(frame => frame.Best!.Latency!.P9999)))));
+        double high = Math.Max(low + 1, Math.Ceiling(
+            Math.Log10(Math.Max(0.02, timed.Max(frame => frame.Best!.Latency!.P9999)))));
         for (double decade = low; decade <= high; decade++)
-            Grid(svg, PanelHeight, (decade - low) / (high - low), Math.Pow(10, decade).ToString("G4", CultureInfo.InvariantCulture));
+            Grid(svg, PanelHeight, (decade - low) / (high - low),
+                Math.Pow(10, decade).ToString("G4", CultureInfo.InvariantCulture));
         double slot = PlotWidth / (double)timed.Length;
         double x(int i) => Left + slot * (i + 0.5);
         double y(double us) => Y(PanelHeight, (Math.Log10(Math.Max(us, Math.Pow(10, low))) - low) / (high - low));
@@ -62,12 +70,16 @@ internal static class SvgChart
         for (int line = 0; line < s_lines.Length; line++)
         {
             (string name, string colour, Func<Latencies, double> of) = s_lines[line];
-            string points = string.Join(' ', timed.Select((frame, i) => Invariant($"{x(i):F1},{y(of(frame.Best!.Latency!)):F1}")));
-            svg.Append(Invariant($"<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"));
+            string points = string.Join(' ', timed.Select((frame, i) =>
+                string.Create(CultureInfo.InvariantCulture, $"{x(i):F1},{y(of(frame.Best!.Latency!)):F1}")));
+            svg.Append(string.Create(CultureInfo.InvariantCulture,
+                $"<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"));
             foreach (string point in points.Split(' '))
-                svg.Append(Invariant($"<circle cx=\"{point.Split(',')[0]}\" cy=\"{point.Split(',')[1]}\" r=\"3\" fill=\"{colour}\"/>\n"));
+                svg.Append(string.Create(CultureInfo.InvariantCulture, $"<circle cx=\"{point.Split(',')[0]}\" "
+                    + $"cy=\"{point.Split(',')[1]}\" r=\"3\" fill=\"{colour}\"/>\n"));
             int legend = PanelHeight + Top + 16 * line;
-            svg.Append(Invariant($"<rect x=\"{Width - Right + 16}\" y=\"{legend}\" width=\"12\" height=\"3\" fill=\"{colour}\"/>\n"));
+            svg.Append(string.Create(CultureInfo.InvariantCulture,
+                $"<rect x=\"{Width - Right + 16}\" y=\"{legend}\" width=\"12\" height=\"3\" fill=\"{colour}\"/>\n"));
             Text(svg, Width - Right + 34, legend + 6, name, "start");
         }
     }
@@ -81,12 +93,14 @@ internal static class SvgChart
     private static void Grid(StringBuilder svg, int panel, double share, string label)
     {
         double y = Y(panel, share);
-        svg.Append(Invariant($"<line x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y:F1}\" y2=\"{y:F1}\" stroke=\"#ddd\"/>\n"));
+        svg.Append(string.Create(CultureInfo.InvariantCulture,
+            $"<line x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y:F1}\" y2=\"{y:F1}\" stroke=\"#ddd\"/>\n"));
         Text(svg, Left - 6, y + 4, label, "end");
     }
 
     private static void Text(StringBuilder svg, double x, double y, string text, string anchor, string size = "12") =>
-        svg.Append(Invariant($"<text x=\"{x:F1}\" y=\"{y:F1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">"))
+        svg.Append(string.Create(CultureInfo.InvariantCulture,
+        $"<text x=\"{x:F1}\" y=\"{y:F1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">"))
             .Append(System.Security.SecurityElement.Escape(text)).Append("</text>\n");
 
     /// <summary>The next of 1, 2, 2.5, 5, 10 times a power of ten.</summary>
@@ -95,6 +109,4 @@ internal static class SvgChart
         double power = Math.Pow(10, Math.Floor(Math.Log10(Math.Max(value, 1e-6))));
         return new[] { 1, 2, 2.5, 5, 10 }.First(step => step * power >= value * 1.05 || step == 10) * power;
     }
-
-    private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 }

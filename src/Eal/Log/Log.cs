@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging;
 namespace Dataplane;
 
 /// <summary>
-/// DPDK's log types and levels before <see cref="ILogger"/>: each type ("lib.eal", "pmd.net.tap") is a logger category with
-/// a level of its own, and a message passes when it is at least as urgent as both its type's level and
+/// DPDK's log types and levels before <see cref="ILogger"/>: each type ("lib.eal", "pmd.net.tap") is a logger
+/// category with a level of its own, and a message passes when it is at least as urgent as both its type's level and
 /// <see cref="GlobalLevel"/>. Any thread; the data path never logs.
 /// </summary>
 public sealed class Log : ILoggerFactory
@@ -84,7 +84,8 @@ public sealed class Log : ILoggerFactory
     }
 
     private LogSeverity LevelOf(string type) =>
-        _rules.LastOrDefault(rule => FileSystemName.MatchesSimpleExpression(rule.Pattern, type, ignoreCase: false))?.Level
+        _rules.LastOrDefault(rule => FileSystemName.MatchesSimpleExpression(rule.Pattern, type,
+        ignoreCase: false))?.Level
             ?? DefaultTypeLevel;
 
     /// <summary>One type's logger.</summary>
@@ -97,7 +98,8 @@ public sealed class Log : ILoggerFactory
         public bool IsEnabled(LogLevel logLevel)
         {
             LogSeverity severity = LogSeverities.From(logLevel);
-            return logLevel != LogLevel.None && severity <= Level && severity <= log.GlobalLevel && output.IsEnabled(logLevel);
+            return logLevel != LogLevel.None && severity <= Level && severity <= log.GlobalLevel
+                && output.IsEnabled(logLevel);
         }
 
         void ILogger.Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,

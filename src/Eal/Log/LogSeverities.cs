@@ -17,9 +17,11 @@ internal static class LogSeverities
     internal static LogSeverity Parse(string text, string option)
     {
         string name = text.Trim().ToLowerInvariant();
-        if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number is >= 1 and <= 8)
+        if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+            && number is >= 1 and <= 8)
             return (LogSeverity)number;
-        string[] fitting = s_names.Where(known => name.Length > 0 && known.StartsWith(name, StringComparison.Ordinal)).ToArray();
+        string[] fitting = s_names.Where(known => name.Length > 0 && known.StartsWith(name, StringComparison.Ordinal))
+            .ToArray();
         if (fitting.Length == 1)
             return (LogSeverity)(Array.IndexOf(s_names, fitting[0]) + 1);
         throw new ConfigException($"{option}: '{text}' is not a log level",
@@ -28,8 +30,8 @@ internal static class LogSeverities
     }
 
     /// <summary>
-    /// The level of an <see cref="ILogger"/> message. .NET has six: Critical stands for the first three, Trace and Debug for
-    /// debug, and a message cannot be told to be a notice.
+    /// The level of an <see cref="ILogger"/> message. .NET has six: Critical stands for the first three, Trace and
+    /// Debug for debug, and a message cannot be told to be a notice.
     /// </summary>
     internal static LogSeverity From(LogLevel level) => level switch
     {

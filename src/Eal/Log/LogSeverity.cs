@@ -2,8 +2,8 @@ namespace Dataplane;
 
 /// <summary>DPDK's eight log levels; a smaller number is more urgent.</summary>
 /// <remarks>
-/// As levels to filter by all eight count. A message through ILogger is one of five: Critical, Error, Warning, Information
-/// (<see cref="Info"/>), or Debug and Trace (<see cref="Debug"/>).
+/// As levels to filter by all eight count. A message through ILogger is one of five: Critical, Error, Warning,
+/// Information (<see cref="Info"/>), or Debug and Trace (<see cref="Debug"/>).
 /// </remarks>
 public enum LogSeverity
 {

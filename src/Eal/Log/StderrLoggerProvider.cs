@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging;
 namespace Dataplane;
 
 /// <summary>
-/// Writes each message as one line, <c>type: level: text</c>, in one write, so that lines of several threads stay whole and
-/// none is lost with the process. No thread of its own: one more could land on a poll core.
+/// Writes each message as one line, <c>type: level: text</c>, in one write, so that lines of several threads stay
+/// whole and none is lost with the process. No thread of its own: one more could land on a poll core.
 /// </summary>
 /// <param name="output">Where to write; null for stderr.</param>
 internal sealed class StderrLoggerProvider(Stream? output = null) : ILoggerProvider

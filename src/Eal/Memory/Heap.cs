@@ -17,8 +17,9 @@ internal readonly record struct BlockRequest(nuint SizeBytes, nuint AlignBytes, 
 }
 
 /// <summary>
-/// The heap of one NUMA node: boundary-tagged elements in its memseg lists, free ones also in lists by size class. Every
-/// block begins on a multiple of 64 bytes behind a 64-byte header. Not thread-safe: the <see cref="Memory"/> locks.
+/// The heap of one NUMA node: boundary-tagged elements in its memseg lists, free ones also in lists by size class.
+/// Every block begins on a multiple of 64 bytes behind a 64-byte header. Not thread-safe: the <see cref="Memory"/>
+/// locks.
 /// </summary>
 internal sealed unsafe partial class Heap
 {

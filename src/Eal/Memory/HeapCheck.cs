@@ -3,7 +3,8 @@ namespace Dataplane;
 internal sealed unsafe partial class Heap
 {
     /// <summary>The header of the block at a pointer the user gives.</summary>
-    /// <exception cref="DataplaneException">No block of ours begins there, it is free already, or its header is broken.</exception>
+    /// <exception cref="DataplaneException">No block of ours begins there, it is free already, or its header is
+    /// broken.</exception>
     internal static HeapElement* ElementOf(MemsegList list, void* pointer, string operation)
     {
         var element = (HeapElement*)((byte*)pointer - Unit);
@@ -46,7 +47,8 @@ internal sealed unsafe partial class Heap
         CheckFreeLists(freeCount);
         if (busyBytes != _header->BusyBytes || busyCount != _header->BusyCount
             || freeBytes != _header->FreeBytes || freeCount != _header->FreeCount)
-            throw new DataplaneException($"heap of node {NumaNode} is corrupt", why: "its counters do not match its elements");
+            throw new DataplaneException($"heap of node {NumaNode} is corrupt",
+                why: "its counters do not match its elements");
     }
 
     /// <summary>The largest block (without alignment) it could give now, bytes.</summary>
@@ -95,12 +97,14 @@ internal sealed unsafe partial class Heap
             {
                 if (++count > expected || !IsOurs(e))
                     throw Broken(e, "it is in a free list and should not be");
-                if (!HeapElement.Is(e, HeapElement.FreeCookie) || BinOf(e->SizeBytes) != bin || e->PreviousFree != previous)
+                if (!HeapElement.Is(e, HeapElement.FreeCookie) || BinOf(e->SizeBytes) != bin
+                    || e->PreviousFree != previous)
                     throw Broken(e, "its links in the free list are wrong");
             }
         }
         if (count != expected)
-            throw new DataplaneException($"heap of node {NumaNode} is corrupt", why: "a free element is in no free list");
+            throw new DataplaneException($"heap of node {NumaNode} is corrupt",
+                why: "a free element is in no free list");
     }
 
     private bool IsOurs(void* element)

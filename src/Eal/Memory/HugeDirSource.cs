@@ -15,7 +15,8 @@ internal sealed unsafe class HugeDirSource : PageSource
     private readonly List<string> _files = [];
     private SafeFileHandle? _directoryFd, _lockFd;
 
-    /// <exception cref="DataplaneException">No usable hugetlbfs directory, or another process has the prefix.</exception>
+    /// <exception cref="DataplaneException">No usable hugetlbfs directory, or another process has the
+    /// prefix.</exception>
     internal HugeDirSource(string directory, string prefix) : base(prefix)
     {
         if (prefix.Contains('/', StringComparison.Ordinal))

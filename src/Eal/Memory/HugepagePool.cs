@@ -44,7 +44,8 @@ internal readonly record struct HugepagePool(int NumaNode, nuint PageSizeBytes, 
         return from path in Directory.EnumerateDirectories(directory, "hugepages-*kB")
                let size = ParseSize(path)
                orderby size descending
-               select new HugepagePool(node, size, ReadNumber($"{path}/nr_hugepages"), ReadNumber($"{path}/free_hugepages"));
+               select new HugepagePool(node, size, ReadNumber($"{path}/nr_hugepages"),
+               ReadNumber($"{path}/free_hugepages"));
     }
 
     // free_hugepages still counts pages promised to mappings not yet touched; the kernel knows those only machine-wide.

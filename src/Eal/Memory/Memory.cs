@@ -36,7 +36,8 @@ public sealed unsafe partial class Memory : IDisposable
     /// <summary>The NUMA nodes that have memory here, ascending.</summary>
     public IReadOnlyList<int> NumaNodes => _nodes;
 
-    /// <summary>What <see cref="ToIova"/> gives: virtual or physical addresses. Never <see cref="IovaMode.Auto"/>.</summary>
+    /// <summary>What <see cref="ToIova"/> gives: virtual or physical addresses. Never
+    /// <see cref="IovaMode.Auto"/>.</summary>
     public IovaMode IovaMode { get; }
 
     /// <summary>All memory taken from the kernel up to now.</summary>
@@ -78,7 +79,8 @@ public sealed unsafe partial class Memory : IDisposable
             if (need.OnlyOrdinaryFree)
                 memory._grower.WarnOrdinary(huge: false, "no free hugepages");
             if (config.BaseAddressGiven && layout.Base != Heap.RoundUp((nuint)config.BaseAddress, 16 << 20))
-                log?.LogWarning("--base-virtaddr=0x{Asked:x} is taken, memory is at 0x{Got:x}", config.BaseAddress, layout.Base);
+                log?.LogWarning("--base-virtaddr=0x{Asked:x} is taken, memory is at 0x{Got:x}", config.BaseAddress,
+                    layout.Base);
             memory._grower.TakeAtStart(need.AtStart);
             return memory;
         }
@@ -145,13 +147,13 @@ public sealed unsafe partial class Memory : IDisposable
             ThrowIfDisposed();
             foreach (MemsegList list in _layout.Lists)
                 foreach (Memseg m in list.Memsegs)
-                    writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
-                        memseg 0x{m.Address:x} {m.SizeBytes >> 10} KB of {HugepagePool.SizeName(m.PageSizeBytes)} pages, node {m.NumaNode}, fd {m.Fd} at 0x{m.FdOffset:x}, iova {m.Iova}
-                        """));
+                    writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                        $"memseg 0x{m.Address:x} {m.SizeBytes >> 10} KB of {HugepagePool.SizeName(m.PageSizeBytes)} "
+                        + $"pages, node {m.NumaNode}, fd {m.Fd} at 0x{m.FdOffset:x}, iova {m.Iova}"));
             foreach (HeapStats s in _layout.Heaps.Select(StatsOf))
-                writer.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
-                    heap of node {s.NumaNode}: {s.BusyBytes} B busy in {s.BusyCount}, {s.FreeBytes} B free in {s.FreeCount}, largest {s.LargestFreeBytes} B, {s.Allocations} allocations, {s.Frees} frees
-                    """));
+                writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"heap of node {s.NumaNode}: {s.BusyBytes} B busy in {s.BusyCount}, {s.FreeBytes} B free in "
+                    + $"{s.FreeCount}, largest {s.LargestFreeBytes} B, {s.Allocations} allocations, {s.Frees} frees"));
             foreach (Memzone z in _zones.All)
                 writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
                     $"memzone {z.Name} 0x{(nuint)z.Address:x} {z.SizeBytes} B, node {z.NumaNode}, iova {z.Iova}"));

@@ -2,7 +2,8 @@ using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
 
-/// <summary>Takes pages from the kernel, at start and when a heap runs dry, and tells the watchers. The owner locks.</summary>
+/// <summary>Takes pages from the kernel, at start and when a heap runs dry, and tells the watchers. The owner
+/// locks.</summary>
 internal sealed unsafe class MemoryGrower
 {
     private const nuint OrdinaryStep = 4 << 20;     // ordinary pages are taken in steps of at least this
@@ -62,7 +63,8 @@ internal sealed unsafe class MemoryGrower
             nuint need = request.WorstCaseBytes - (request.IovaContiguous || request.BoundBytes > 0 ? 0 : free);
             need = Heap.RoundUp(Math.Max(need, huge ? 1 : OrdinaryStep), target.PageSize);
             nuint has = huge
-                ? (nuint)pools.Find(p => p.NumaNode == node && p.PageSizeBytes == target.PageSize).Free * target.PageSize
+                ? (nuint)pools.Find(p => p.NumaNode == node && p.PageSizeBytes == target.PageSize)
+                .Free * target.PageSize
                 : OrdinaryMemory.AvailableBytes();
             has = Math.Min(has, target.Header->ReservedBytes - target.Committed);
             if (need > has)
@@ -138,7 +140,8 @@ internal sealed unsafe class MemoryGrower
         if (!bound && !_warnedBind)
         {
             _warnedBind = true;
-            _log?.LogWarning("memory may be on the wrong NUMA node: mbind is refused here; in a container add SYS_NICE");
+            _log?.LogWarning("memory may be on the wrong NUMA node: mbind is refused here; in a container add "
+                + "SYS_NICE");
         }
         Announce(target, memseg);
         target.Publish(memseg);

@@ -21,8 +21,8 @@ public sealed unsafe partial class Memory
         Allocate(Request(sizeBytes, alignBytes), numaNode, zeroed: true, $"{sizeBytes} bytes");
 
     /// <summary>
-    /// Changes a block's size, in place where that is possible. The contents are kept up to the smaller size, the rest is
-    /// undefined; the node stays. Null allocates; size 0 frees and returns null.
+    /// Changes a block's size, in place where that is possible. The contents are kept up to the smaller size, the
+    /// rest is undefined; the node stays. Null allocates; size 0 frees and returns null.
     /// </summary>
     /// <returns>The block; <paramref name="pointer"/> is invalid unless this is the same.</returns>
     /// <exception cref="DataplaneException">
@@ -42,7 +42,8 @@ public sealed unsafe partial class Memory
         {
             MemsegList list = Owner(pointer, "realloc");
             HeapElement* element = Heap.ElementOf(list, pointer, "realloc");
-            if (((nuint)pointer & (request.AlignBytes - 1)) == 0 && HeapOf(list.NumaNode)!.TryResize(element, sizeBytes))
+            if (((nuint)pointer & (request.AlignBytes - 1)) == 0
+                && HeapOf(list.NumaNode)!.TryResize(element, sizeBytes))
                 return pointer;
             void* moved = Allocate(request, list.NumaNode, zeroed: false, $"{sizeBytes} bytes");
             nuint kept = Math.Min(sizeBytes, element->RequestedBytes);
@@ -52,7 +53,8 @@ public sealed unsafe partial class Memory
         }
     }
 
-    /// <summary>Frees what an allocation returned. Null does nothing, nor does any call after <see cref="Dispose"/>.</summary>
+    /// <summary>Frees what an allocation returned. Null does nothing, nor does any call after <see
+    /// cref="Dispose"/>.</summary>
     /// <exception cref="DataplaneException">It is no block of ours, or it was freed before.</exception>
     public void Free(void* pointer)
     {
@@ -78,7 +80,8 @@ public sealed unsafe partial class Memory
         }
     }
 
-    private static BlockRequest Request(nuint sizeBytes, nuint alignBytes, nuint boundBytes = 0, bool contiguous = false)
+    private static BlockRequest Request(nuint sizeBytes, nuint alignBytes, nuint boundBytes = 0,
+        bool contiguous = false)
     {
         if (!BitOperations.IsPow2(alignBytes))
             throw new DataplaneException($"alignment {alignBytes} is not a power of two", errno: Errno.EINVAL);
@@ -133,7 +136,8 @@ public sealed unsafe partial class Memory
         return new($"cannot allocate {what}", string.Join("\n       ", why),
             huge && MemoryPlan.Smallest(nodes[0], pools) is { } pool
                 ? MemoryPlan.Command(pool, request.WorstCaseBytes)
-                : $"free {request.WorstCaseBytes >> 20} MB of memory ({OrdinaryMemory.AvailableBytes() >> 20} MB available)",
+                : $"free {request.WorstCaseBytes >> 20} MB of memory ({OrdinaryMemory.AvailableBytes() >> 20} MB "
+                + $"available)",
             "docs/setup/hugepages.md", Errno.ENOMEM);
     }
 

@@ -3,8 +3,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Dataplane;
 
 /// <summary>
-/// The one address range of an environment: tables first, then a part for every (node, page size). Taken once; memory is
-/// committed into it.
+/// The one address range of an environment: tables first, then a part for every (node, page size). Taken once;
+/// memory is committed into it.
 /// </summary>
 internal sealed unsafe class MemoryLayout : IDisposable
 {
@@ -68,7 +68,8 @@ internal sealed unsafe class MemoryLayout : IDisposable
         Heaps = [];
     }
 
-    private nuint ReserveRange(nuint hint, IReadOnlyList<(int Node, nuint PageSize)> kinds, nuint listBytes, nuint leastBytes)
+    private nuint ReserveRange(nuint hint, IReadOnlyList<(int Node, nuint PageSize)> kinds, nuint listBytes,
+        nuint leastBytes)
     {
         for (; listBytes >= Math.Max(leastBytes, 1 << 20); listBytes /= 4)
         {

@@ -10,7 +10,8 @@ internal sealed record MemoryNeed(IReadOnlyList<(int Node, nuint PageSize)> Kind
     /// <summary>The most that one list has to hold at start.</summary>
     internal nuint LargestListBytes => AtStart.Select(d => (nuint)d.Pages * d.PageSizeBytes).DefaultIfEmpty().Max();
 
-    /// <exception cref="DataplaneException">The machine has not got it: have, need and the command that fixes it.</exception>
+    /// <exception cref="DataplaneException">The machine has not got it: have, need and the command that fixes
+    /// it.</exception>
     internal static MemoryNeed Compute(MemoryConfig config, PageSource source)
     {
         int[] nodes = MemoryNodes.WithMemory(config.Sys);

@@ -11,8 +11,10 @@ internal readonly record struct PageDemand(int NumaNode, nuint PageSizeBytes, lo
 /// <summary>Works out, before anything is mapped, which pages serve what was asked for.</summary>
 internal static class MemoryPlan
 {
-    /// <summary>The hugepages that serve the request: on each node the largest pages that fit, then smaller ones.</summary>
-    /// <exception cref="DataplaneException">Too few free; says have and need per node and size, and the command.</exception>
+    /// <summary>The hugepages that serve the request: on each node the largest pages that fit, then smaller
+    /// ones.</summary>
+    /// <exception cref="DataplaneException">Too few free; says have and need per node and size, and the
+    /// command.</exception>
     internal static List<PageDemand> Compute(MemoryConfig config, IReadOnlyList<HugepagePool> pools)
     {
         SortedDictionary<int, ulong> wanted = config.NodeBytes != null
@@ -50,14 +52,16 @@ internal static class MemoryPlan
         return rest == 0;
     }
 
-    private static SortedDictionary<int, ulong> PerNode(IReadOnlyList<ulong> nodeBytes, IReadOnlyList<HugepagePool> pools)
+    private static SortedDictionary<int, ulong> PerNode(IReadOnlyList<ulong> nodeBytes,
+        IReadOnlyList<HugepagePool> pools)
     {
         var wanted = new SortedDictionary<int, ulong>();
         for (int node = 0; node < nodeBytes.Count; node++)
         {
             if (nodeBytes[node] > 0 && !pools.Any(pool => pool.NumaNode == node))
                 throw new ConfigException($"--numa-mem asks for memory on node {node}",
-                    why: "this machine has memory on node " + string.Join(", ", pools.Select(p => p.NumaNode).Distinct()));
+                    why: "this machine has memory on node "
+                    + string.Join(", ", pools.Select(p => p.NumaNode).Distinct()));
             wanted[node] = nodeBytes[node];
         }
         return wanted;
@@ -86,7 +90,8 @@ internal static class MemoryPlan
             rest -= more;
         }
         int first = wanted.Count == 0 ? 0 : wanted.MaxBy(pair => config.LcoresByNode.GetValueOrDefault(pair.Key)).Key;
-        wanted[first] = wanted.GetValueOrDefault(first) + rest;   // too little everywhere: asked of one node, to name it
+        // too little everywhere: asked of one node, to name it
+        wanted[first] = wanted.GetValueOrDefault(first) + rest;
         return wanted;
     }
 
@@ -103,10 +108,11 @@ internal static class MemoryPlan
                 fix.Append(fix.Length == 0 ? "" : "\n       ").Append(Command(pool, bytes));
         }
         if (fix.Length == 0)
-            return new("not enough free hugepages", why.Append("no hugepages in this kernel").ToString(), "start with --no-huge",
-                "docs/setup/hugepages.md", Errno.ENOMEM);
+            return new("not enough free hugepages", why.Append("no hugepages in this kernel").ToString(),
+                "start with --no-huge", "docs/setup/hugepages.md", Errno.ENOMEM);
         fix.Append("\n       or start with --no-huge to run on ordinary pages");
-        return new("not enough free hugepages", why.ToString(), fix.ToString(), "docs/setup/hugepages.md", Errno.ENOMEM);
+        return new("not enough free hugepages", why.ToString(), fix.ToString(), "docs/setup/hugepages.md",
+            Errno.ENOMEM);
     }
 
     /// <summary>The command that makes <paramref name="bytes"/> free in a pool.</summary>
@@ -118,7 +124,8 @@ internal static class MemoryPlan
         pools.Where(p => p.NumaNode == node).OrderBy(p => p.PageSizeBytes).Cast<HugepagePool?>().FirstOrDefault();
 
     private static string Describe(HugepagePool pool, ulong bytes) =>
-        $"{HugepagePool.SizeName(pool.PageSizeBytes)} pages: need {Pages(bytes, pool)}, have {pool.Free} free of {pool.Total}";
+        $"{HugepagePool.SizeName(pool.PageSizeBytes)} pages: need {Pages(bytes, pool)}, have {pool.Free} free of "
+        + $"{pool.Total}";
 
     private static long Pages(ulong bytes, HugepagePool pool) =>
         (long)((bytes + pool.PageSizeBytes - 1) / pool.PageSizeBytes);

@@ -75,11 +75,13 @@ internal unsafe struct HeapHeader
     [FieldOffset(64)] internal fixed ulong Bins[BinCount];   // HeapElement*
 }
 
-/// <summary>What lies before every block: busy or free, linked to its neighbours in memory and to others of its size.</summary>
+/// <summary>What lies before every block: busy or free, linked to its neighbours in memory and to others of its
+/// size.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 64)]
 internal unsafe struct HeapElement
 {
-    internal const ulong BusyCookie = 0x4b434f4c42595355, FreeCookie = 0x4b434f4c42455246, GoneCookie = 0x4b434f4c42454e4f;
+    internal const ulong BusyCookie = 0x4b434f4c42595355, FreeCookie = 0x4b434f4c42455246,
+        GoneCookie = 0x4b434f4c42454e4f;
 
     [FieldOffset(0)] internal ulong Cookie;              // one of the above ^ this address: catches overruns and copies
     [FieldOffset(8)] internal nuint SizeBytes;           // header included; the next element lies so far on

@@ -18,13 +18,14 @@ public readonly record struct Memseg(nuint Address, nuint SizeBytes, nuint PageS
     long FdOffset, Iova Iova);
 
 /// <summary>
-/// Told of memory as it comes and goes, to map it for a device or a peer. Called on the control path, under the memory's
-/// lock: do not allocate from it.
+/// Told of memory as it comes and goes, to map it for a device or a peer. Called on the control path, under the
+/// memory's lock: do not allocate from it.
 /// </summary>
 public interface IMemsegWatcher
 {
     /// <summary>
-    /// A memseg was added; nobody uses it yet. Throwing refuses it: it is given back and the allocation fails with that.
+    /// A memseg was added; nobody uses it yet. Throwing refuses it: it is given back and the allocation fails with
+    /// that.
     /// </summary>
     void MemsegAdded(Memseg memseg);
 

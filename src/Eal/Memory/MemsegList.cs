@@ -3,8 +3,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Dataplane;
 
 /// <summary>
-/// One address range for pages of one size on one node, backed by one file. Grows at its end only, so what is committed is
-/// always contiguous in addresses and in the file.
+/// One address range for pages of one size on one node, backed by one file. Grows at its end only, so what is
+/// committed is always contiguous in addresses and in the file.
 /// </summary>
 internal sealed unsafe class MemsegList : IDisposable
 {
@@ -52,7 +52,8 @@ internal sealed unsafe class MemsegList : IDisposable
     internal bool Contains(void* pointer) => (nuint)pointer - (nuint)Base < Volatile.Read(ref _committed);   // G1
 
     /// <summary>
-    /// Takes pages at the end, bound and faulted in. Not visible in <see cref="Committed"/> until <see cref="Publish"/>.
+    /// Takes pages at the end, bound and faulted in. Not visible in <see cref="Committed"/> until <see
+    /// cref="Publish"/>.
     /// </summary>
     /// <exception cref="DataplaneException">The kernel has not got them; nothing was kept.</exception>
     internal Memseg Commit(nuint sizeBytes, bool bind, out bool bound)

@@ -1,6 +1,7 @@
 namespace Dataplane;
 
-/// <summary>A named piece of DMA-able memory that never moves. Freed by <see cref="Memory.FreeMemzone"/> or with the EAL.</summary>
+/// <summary>A named piece of DMA-able memory that never moves. Freed by <see cref="Memory.FreeMemzone"/> or with the
+/// EAL.</summary>
 public sealed unsafe class Memzone
 {
     internal Memzone(string name, MemzoneEntry* entry)
@@ -24,8 +25,8 @@ public sealed unsafe class Memzone
     public nuint SizeBytes { get; }
 
     /// <summary>
-    /// Address of the first byte as a device sees it. In <see cref="IovaMode.Pa"/> only a zone reserved as contiguous is
-    /// contiguous from there; ask <see cref="Memory.ToIova"/> for each page of another.
+    /// Address of the first byte as a device sees it. In <see cref="IovaMode.Pa"/> only a zone reserved as
+    /// contiguous is contiguous from there; ask <see cref="Memory.ToIova"/> for each page of another.
     /// </summary>
     public Iova Iova { get; }
 

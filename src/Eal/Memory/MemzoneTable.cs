@@ -18,7 +18,8 @@ internal sealed unsafe class MemzoneTable(MemoryTables* tables)
         int bytes = Encoding.UTF8.GetByteCount(name);
         if (bytes is 0 or >= MemzoneEntry.NameBytes || name.Contains('\0', StringComparison.Ordinal))
             throw new DataplaneException($"memzone name '{name}' cannot be used",
-                why: $"it has {bytes} bytes of UTF-8", fix: $"use 1 to {MemzoneEntry.NameBytes - 1}", errno: Errno.EINVAL);
+                why: $"it has {bytes} bytes of UTF-8", fix: $"use 1 to {MemzoneEntry.NameBytes - 1}",
+                errno: Errno.EINVAL);
         if (_zones.ContainsKey(name))
             throw new DataplaneException($"memzone '{name}' exists already", errno: Errno.EEXIST);
         for (int i = 0; i < MemoryTables.MaxMemzones; i++)

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace Dataplane;
 
-/// <summary>How much ordinary memory there is to take. Asking first turns a visit of the OOM killer into an error.</summary>
+/// <summary>How much ordinary memory there is to take. Asking first turns a visit of the OOM killer into an
+/// error.</summary>
 internal static class OrdinaryMemory
 {
     /// <summary>What the kernel thinks it can give without swapping, bytes.</summary>

@@ -32,7 +32,8 @@ internal unsafe class PageSource(string prefix) : IDisposable
         return fd.IsInvalid ? throw NativeException.FromErrno($"memfd_create '{name}'") : fd;
     }
 
-    /// <summary>Takes address space without memory. At <paramref name="hint"/>, else a fixed stride above, else anywhere.</summary>
+    /// <summary>Takes address space without memory. At <paramref name="hint"/>, else a fixed stride above, else
+    /// anywhere.</summary>
     /// <returns>Null when there is not that much.</returns>
     internal virtual void* Reserve(nuint hint, nuint sizeBytes)
     {

@@ -5,13 +5,15 @@ namespace Dataplane;
 public sealed partial record EalOptions
 {
     /// <summary>
-    /// Reads a configuration section, e.g. <c>"Dataplane"</c> of an appsettings.json. Keys are this type's property names,
-    /// values what the command line takes: <c>"Lcores": "0-3"</c>, <c>"NumaMemoryMb": [512, 0]</c>,
+    /// Reads a configuration section, e.g. <c>"Dataplane"</c> of an appsettings.json. Keys are this type's property
+    /// names, values what the command line takes: <c>"Lcores": "0-3"</c>, <c>"NumaMemoryMb": [512, 0]</c>,
     /// <c>"Vdevs": ["net_null0"]</c>, <c>"NoPci": true</c>, and levels as .NET writes them:
-    /// <c>"LogLevel": { "Default": "info", "pmd.*": "debug" }</c>. <see cref="Parse"/> can lay a command line over the result.
+    /// <c>"LogLevel": { "Default": "info", "pmd.*": "debug" }</c>. <see cref="Parse"/> can lay a command line over
+    /// the result.
     /// </summary>
     /// <param name="section">The section; an empty or absent one gives the defaults.</param>
-    /// <exception cref="ConfigException">An unknown key or a malformed or contradictory value; the message has its path.</exception>
+    /// <exception cref="ConfigException">An unknown key or a malformed or contradictory value; the message has its
+    /// path.</exception>
     public static EalOptions FromConfiguration(IConfigurationSection section)
     {
         var options = new EalOptions();

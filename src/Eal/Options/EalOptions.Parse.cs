@@ -8,10 +8,10 @@ public sealed partial record EalOptions
     /// <summary>Reads a command line: DPDK's options up to <c>--</c>, the application's after it.</summary>
     /// <param name="args">The arguments of <c>Main</c>.</param>
     /// <param name="applicationArgs">Those after the first <c>--</c>; empty without one.</param>
-    /// <param name="defaults">What options left out mean, e.g. a configuration file's; an option given replaces its value,
-    /// lists too. Null: a new <see cref="EalOptions"/>.</param>
-    /// <exception cref="ConfigException">An unknown, malformed or contradictory option; the message names it, what it wanted
-    /// and the nearest right one.</exception>
+    /// <param name="defaults">What options left out mean, e.g. a configuration file's; an option given replaces its
+    /// value, lists too. Null: a new <see cref="EalOptions"/>.</param>
+    /// <exception cref="ConfigException">An unknown, malformed or contradictory option; the message names it, what
+    /// it wanted and the nearest right one.</exception>
     public static EalOptions Parse(string[] args, out string[] applicationArgs, EalOptions? defaults = null)
     {
         EalOptions options = new OptionParser(args, defaults ?? new EalOptions()).Parse(out applicationArgs);
@@ -34,7 +34,8 @@ public sealed partial record EalOptions
         string? twice = Vdevs.Select(vdev => DevArgs.Parse(vdev).Name).GroupBy(name => name)
             .FirstOrDefault(group => group.Count() > 1)?.Key;
         if (twice != null)
-            throw new ConfigException($"--vdev: two devices are named '{twice}'", fix: "number them: net_null0, net_null1");
+            throw new ConfigException($"--vdev: two devices are named '{twice}'",
+                fix: "number them: net_null0, net_null1");
     }
 
     private void ValidateLcores()
@@ -50,10 +51,12 @@ public sealed partial record EalOptions
                 throw new ConfigException($"--main-lcore: lcore {main} is not one of those given by -l",
                     fix: "choose one of " + string.Join(", ", Lcores.Select(lcore => lcore.Id)));
             if (Lcores.All(lcore => ServiceLcores.Contains(lcore.Id)))
-                throw new ConfigException("-S: every lcore is a service lcore", fix: "one must be left to be the main lcore");
+                throw new ConfigException("-S: every lcore is a service lcore",
+                    fix: "one must be left to be the main lcore");
         }
         if (MainLcore is { } leader && ServiceLcores.Contains(leader))
-            throw new ConfigException($"--main-lcore and -S both name lcore {leader}", fix: "the main lcore runs no services");
+            throw new ConfigException($"--main-lcore and -S both name lcore {leader}",
+                fix: "the main lcore runs no services");
     }
 
     private static void Exclude(bool first, string firstName, bool second, string secondName, string fix)

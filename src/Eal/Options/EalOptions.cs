@@ -1,8 +1,8 @@
 namespace Dataplane;
 
 /// <summary>
-/// How to start an <see cref="Eal"/>: what DPDK's command line says, typed. Every property left alone means what leaving the
-/// option out means. Immutable; any thread.
+/// How to start an <see cref="Eal"/>: what DPDK's command line says, typed. Every property left alone means what
+/// leaving the option out means. Immutable; any thread.
 /// </summary>
 public sealed partial record EalOptions
 {
@@ -20,10 +20,12 @@ public sealed partial record EalOptions
     /// <summary>Memory to take at start, MiB over all nodes (<c>-m</c>), at least 1. Null: not said.</summary>
     public int? MemoryMb { get; init; }
 
-    /// <summary>Memory to take at start, MiB for each NUMA node from node 0 on (<c>--numa-mem</c>). Null: not said.</summary>
+    /// <summary>Memory to take at start, MiB for each NUMA node from node 0 on (<c>--numa-mem</c>). Null: not
+    /// said.</summary>
     public IReadOnlyList<int>? NumaMemoryMb { get; init; }
 
-    /// <summary>The hugetlbfs mount, or a directory in one, to make named page files in (<c>--huge-dir</c>). Null: memfd.</summary>
+    /// <summary>The hugetlbfs mount, or a directory in one, to make named page files in (<c>--huge-dir</c>). Null:
+    /// memfd.</summary>
     public string? HugeDir { get; init; }
 
     /// <summary>No files at all, whatever else would make one (<c>--in-memory</c>).</summary>
@@ -32,31 +34,37 @@ public sealed partial record EalOptions
     /// <summary>Ordinary pages only (<c>--no-huge</c>).</summary>
     public bool NoHuge { get; init; }
 
-    /// <summary>Where in the address space to ask for memory, bytes (<c>--base-virtaddr</c>). Null: the default hint.</summary>
+    /// <summary>Where in the address space to ask for memory, bytes (<c>--base-virtaddr</c>). Null: the default
+    /// hint.</summary>
     public ulong? BaseVirtAddr { get; init; }
 
     /// <summary>What devices are told to address memory by (<c>--iova-mode</c>).</summary>
     public IovaMode IovaMode { get; init; }
 
-    /// <summary>The only bus devices to use, each with its arguments (<c>-a</c>). Empty: all that are bound to us.</summary>
+    /// <summary>The only bus devices to use, each with its arguments (<c>-a</c>). Empty: all that are bound to
+    /// us.</summary>
     public IReadOnlyList<string> Allow { get; init; } = [];
 
     /// <summary>Bus devices to leave alone (<c>-b</c>).</summary>
     public IReadOnlyList<string> Block { get; init; } = [];
 
-    /// <summary>Virtual devices to create (<c>--vdev</c>): driver name and number, then <c>,key=value</c> pairs.</summary>
+    /// <summary>Virtual devices to create (<c>--vdev</c>): driver name and number, then <c>,key=value</c>
+    /// pairs.</summary>
     public IReadOnlyList<string> Vdevs { get; init; } = [];
 
     /// <summary>Leave the PCI bus alone altogether (<c>--no-pci</c>).</summary>
     public bool NoPci { get; init; }
 
-    /// <summary>What our files and threads are named by, so that two processes do not meet (<c>--file-prefix</c>).</summary>
+    /// <summary>What our files and threads are named by, so that two processes do not meet
+    /// (<c>--file-prefix</c>).</summary>
     public string FilePrefix { get; init; } = "dataplane";
 
-    /// <summary>Memory channels of the machine, 1 to 16 (<c>-n</c>): pools spread objects over them. Null: unknown.</summary>
+    /// <summary>Memory channels of the machine, 1 to 16 (<c>-n</c>): pools spread objects over them. Null:
+    /// unknown.</summary>
     public int? MemoryChannels { get; init; }
 
-    /// <summary>Memory ranks of the machine, 1 to 16 (<c>-r</c>): pools spread objects over them. Null: unknown.</summary>
+    /// <summary>Memory ranks of the machine, 1 to 16 (<c>-r</c>): pools spread objects over them. Null:
+    /// unknown.</summary>
     public int? MemoryRanks { get; init; }
 
     /// <summary>Nothing less urgent than this is logged, whatever its type (<c>--log-level LEVEL</c>).</summary>

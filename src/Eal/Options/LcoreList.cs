@@ -3,9 +3,10 @@ using System.Globalization;
 namespace Dataplane;
 
 /// <summary>
-/// DPDK's <c>--lcores</c> grammar: <c>LSET[@CSET],...</c>, a set being <c>N</c>, <c>N-M</c> or <c>(N,M-K,...)</c>. Each lcore
-/// of LSET may use every CPU of CSET. Without CSET a bare <c>N-M</c> pins one to one, and a group <c>(...)</c> gives each of
-/// its lcores all of its CPUs. Ranges may be reversed, blanks mean nothing. Whether a CPU exists is not asked here.
+/// DPDK's <c>--lcores</c> grammar: <c>LSET[@CSET],...</c>, a set being <c>N</c>, <c>N-M</c> or <c>(N,M-K,...)</c>.
+/// Each lcore of LSET may use every CPU of CSET. Without CSET a bare <c>N-M</c> pins one to one, and a group
+/// <c>(...)</c> gives each of its lcores all of its CPUs. Ranges may be reversed, blanks mean nothing. Whether a CPU
+/// exists is not asked here.
 /// </summary>
 internal static class LcoreList
 {
@@ -14,7 +15,8 @@ internal static class LcoreList
     /// <summary>The lcores of a list, by rising id.</summary>
     /// <param name="list">The list.</param>
     /// <param name="option">The option it came from, for messages.</param>
-    /// <exception cref="ConfigException">Not in the grammar, an id that is too high, or an lcore with two CPU sets.</exception>
+    /// <exception cref="ConfigException">Not in the grammar, an id that is too high, or an lcore with two CPU
+    /// sets.</exception>
     internal static IReadOnlyList<LcoreAssignment> Parse(string list, string option)
     {
         var reader = new Reader(list, option);
@@ -100,7 +102,8 @@ internal static class LcoreList
                 throw Unexpected("',' or the end");
         }
 
-        internal ConfigException Wrong(string why, string? fix) => new($"{option}: bad list '{text}'", why, fix ?? Form);
+        internal ConfigException Wrong(string why, string? fix) =>
+            new($"{option}: bad list '{text}'", why, fix ?? Form);
 
         private int ReadNumber()
         {
@@ -116,7 +119,8 @@ internal static class LcoreList
         }
 
         private ConfigException Unexpected(string wanted) => Wrong(_at >= text.Length
-            ? $"it ends where {wanted} should be" : $"'{text[_at]}' at position {_at + 1} where {wanted} should be", null);
+            ? $"it ends where {wanted} should be" : $"'{text[_at]}' at position {_at + 1} where {wanted} should be",
+            null);
 
         private void SkipBlanks()
         {

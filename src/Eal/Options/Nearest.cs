@@ -8,8 +8,8 @@ internal static class Nearest
         Find(written, known) is { } near ? $"did you mean {near}?" : null;
 
     /// <summary>
-    /// The known word with the fewest edits (a letter changed, added, left out, or two swapped) from the written one, if that
-    /// is at most a third of its letters; else one that begins with it or that it begins with; else null.
+    /// The known word with the fewest edits (a letter changed, added, left out, or two swapped) from the written
+    /// one, if that is at most a third of its letters; else one that begins with it or that it begins with; else null.
     /// </summary>
     internal static string? Find(string written, IEnumerable<string> known)
     {

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Dataplane;
 
 /// <summary>
-/// Reads DPDK's part of a command line: <c>--name value</c>, <c>--name=value</c>, <c>-n value</c>, <c>-nvalue</c>, flags
-/// glued together (<c>-vh</c>); <c>--</c> ends it.
+/// Reads DPDK's part of a command line: <c>--name value</c>, <c>--name=value</c>, <c>-n value</c>, <c>-nvalue</c>,
+/// flags glued together (<c>-vh</c>); <c>--</c> ends it.
 /// </summary>
 internal sealed class OptionParser(string[] args, EalOptions defaults)
 {
@@ -28,7 +28,8 @@ internal sealed class OptionParser(string[] args, EalOptions defaults)
             else if (arg.Length > 1 && arg[0] == '-')
                 ReadShort(arg);
             else
-                throw new ConfigException($"'{arg}' is not an option", fix: "the application's own arguments come after '--'");
+                throw new ConfigException($"'{arg}' is not an option",
+                    fix: "the application's own arguments come after '--'");
         }
         return _options;
     }
@@ -37,7 +38,8 @@ internal sealed class OptionParser(string[] args, EalOptions defaults)
     {
         int equals = arg.IndexOf('=', StringComparison.Ordinal);
         string name = equals < 0 ? arg : arg[..equals];
-        OptionDefinition option = OptionTable.Find(name) ?? throw Unknown(name, equals < 0 ? null : arg[(equals + 1)..]);
+        OptionDefinition option = OptionTable.Find(name)
+            ?? throw Unknown(name, equals < 0 ? null : arg[(equals + 1)..]);
         if (equals < 0)
             Apply(option, name, option.Value == null ? "true" : NextValue(option, name));
         else if (option.Value != null)
@@ -81,14 +83,16 @@ internal sealed class OptionParser(string[] args, EalOptions defaults)
         if (_seen.TryAdd(option, value))
             _options = option.Clear(_options);
         else if (!option.IsRepeatable && option.Value != null)
-            throw new ConfigException($"{name} is given twice, with '{_seen[option]}' and '{value}'", fix: "give it once");
+            throw new ConfigException($"{name} is given twice, with '{_seen[option]}' and '{value}'",
+                fix: "give it once");
         _options = option.Apply(_options, name, value);
     }
 
     private ConfigException Unknown(string name, string? value)
     {
         if (OptionTable.Elsewhere.TryGetValue(name, out string? instead))
-            return new($"{name} is an option of DPDK that Dataplane does not have", fix: instead + LcoresOfMask(name, value));
+            return new($"{name} is an option of DPDK that Dataplane does not have",
+                fix: instead + LcoresOfMask(name, value));
         string? near = Nearest.Find(name, OptionTable.All.SelectMany(option => option.Names).Where(n => n.Length > 2));
         return new ConfigException($"there is no option {name}",
             fix: near != null ? $"did you mean {near}? Options of the application come after '--'"

@@ -38,10 +38,11 @@ internal static class OptionTable
         new(["-m", "--memory-size"], "MB", Memory, "Take this much memory at start, over all NUMA nodes.",
             nameof(EalOptions.MemoryMb),
             (o, name, v) => o with { MemoryMb = OptionValue.Number(v, name, 1, OptionValue.MaxMegabytes) }),
-        new(["--numa-mem", "--socket-mem"], "MB,MB...", Memory, "The same for each NUMA node: 512,0 takes 512 MB on node 0.",
-            nameof(EalOptions.NumaMemoryMb), (o, name, v) => o with { NumaMemoryMb = OptionValue.Megabytes(v, name) }),
-        new(["--huge-dir"], "DIR", Memory, "Keep hugepages as files in this hugetlbfs mount. Default: no files (memfd).",
-            nameof(EalOptions.HugeDir), (o, name, v) => o with { HugeDir = v }),
+        new(["--numa-mem", "--socket-mem"], "MB,MB...", Memory,
+            "The same for each NUMA node: 512,0 takes 512 MB on node 0.", nameof(EalOptions.NumaMemoryMb),
+            (o, name, v) => o with { NumaMemoryMb = OptionValue.Megabytes(v, name) }),
+        new(["--huge-dir"], "DIR", Memory, "Keep hugepages as files in this hugetlbfs mount. Default: no files "
+            + "(memfd).", nameof(EalOptions.HugeDir), (o, name, v) => o with { HugeDir = v }),
         new(["--in-memory"], null, Memory, "Make no file anywhere.",
             nameof(EalOptions.InMemory), (o, name, v) => o with { InMemory = OptionValue.Flag(v, name) }),
         new(["--no-huge"], null, Memory, "Use ordinary pages: no privileges needed, slower.",
@@ -51,19 +52,21 @@ internal static class OptionTable
         new(["--iova-mode"], "pa|va|auto", Memory,
             "What devices address memory by: physical or virtual addresses. Default: as each device needs it.",
             nameof(EalOptions.IovaMode), (o, name, v) => o with { IovaMode = OptionValue.Iova(v, name) }),
-        new(["-n", "--memory-channels"], "N", Memory, "Memory channels of the machine, 1 to 16; pools spread over them.",
-            nameof(EalOptions.MemoryChannels),
+        new(["-n", "--memory-channels"], "N", Memory,
+            "Memory channels of the machine, 1 to 16; pools spread over them.", nameof(EalOptions.MemoryChannels),
             (o, name, v) => o with { MemoryChannels = OptionValue.Number(v, name, 1, 16) }),
         new(["-r", "--memory-ranks"], "N", Memory, "Memory ranks of the machine, 1 to 16.",
-            nameof(EalOptions.MemoryRanks), (o, name, v) => o with { MemoryRanks = OptionValue.Number(v, name, 1, 16) }),
+            nameof(EalOptions.MemoryRanks), (o, name, v) =>
+            o with { MemoryRanks = OptionValue.Number(v, name, 1, 16) }),
 
         new(["--vdev"], "NAME[,K=V...]", Devices,
             "Make a virtual device; may be repeated. The name is a driver's and a number: "
             + "net_null0,size=64. 'dpctl ports' lists the drivers and their arguments.",
             nameof(EalOptions.Vdevs), (o, name, v) => o with { Vdevs = [.. o.Vdevs, OptionValue.Device(v, name)] })
         { IsRepeatable = true, Clear = o => o with { Vdevs = [] } },
-        new(["-a", "--allow"], "DEV[,K=V...]", Devices, "Use this bus device and none that is not named so; may be repeated.",
-            nameof(EalOptions.Allow), (o, name, v) => o with { Allow = [.. o.Allow, OptionValue.Device(v, name)] })
+        new(["-a", "--allow"], "DEV[,K=V...]", Devices,
+            "Use this bus device and none that is not named so; may be repeated.", nameof(EalOptions.Allow),
+            (o, name, v) => o with { Allow = [.. o.Allow, OptionValue.Device(v, name)] })
         { IsRepeatable = true, Clear = o => o with { Allow = [] } },
         new(["-b", "--block"], "DEV", Devices, "Leave this bus device alone; may be repeated.",
             nameof(EalOptions.Block), (o, name, v) => o with { Block = [.. o.Block, OptionValue.Device(v, name)] })
@@ -78,10 +81,11 @@ internal static class OptionTable
             nameof(EalOptions.LogLevel), OptionValue.ApplyLogLevel)
         { IsRepeatable = true, Clear = o => o with { LogRules = [] } },
 
-        new(["--file-prefix"], "NAME", Other, "What this process's files are named by, so that two can run. Default: dataplane.",
+        new(["--file-prefix"], "NAME", Other,
+            "What this process's files are named by, so that two can run. Default: dataplane.",
             nameof(EalOptions.FilePrefix), (o, name, v) => o with { FilePrefix = OptionValue.Prefix(v, name) }),
-        new(["--force-max-simd-bitwidth"], "BITS", Other, "Widest vectors to use: 64 (none), 128, 256, 512; 0 for no limit.",
-            nameof(EalOptions.ForceMaxSimdBitwidth),
+        new(["--force-max-simd-bitwidth"], "BITS", Other,
+            "Widest vectors to use: 64 (none), 128, 256, 512; 0 for no limit.", nameof(EalOptions.ForceMaxSimdBitwidth),
             (o, name, v) => o with { ForceMaxSimdBitwidth = OptionValue.SimdBits(v, name) }),
         new(["-v", "--version"], null, Other, "Print the version at start.",
             nameof(EalOptions.Version), (o, name, v) => o with { Version = OptionValue.Flag(v, name) }),

@@ -59,13 +59,15 @@ internal static class OptionValue
     }
 
     internal static string Prefix(string value, string option) =>
-        value.Length is > 0 and <= MaxPrefixLength && value.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')
+        value.Length is > 0 and <= MaxPrefixLength
+        && value.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')
             ? value : throw Wrong(option, value, $"1 to {MaxPrefixLength} letters, digits, '-', '_' or '.'");
 
     internal static int SimdBits(string value, string option)
     {
         int bits = Number(value, option, 0, 512);
-        return bits is 0 or 64 or 128 or 256 or 512 ? bits : throw Wrong(option, value, "64, 128, 256, 512 or 0 for no limit");
+        return bits is 0 or 64 or 128 or 256 or 512 ? bits
+            : throw Wrong(option, value, "64, 128, 256, 512 or 0 for no limit");
     }
 
     internal static EalOptions ApplyLogLevel(EalOptions options, string option, string value)

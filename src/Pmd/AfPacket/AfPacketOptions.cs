@@ -5,8 +5,8 @@ namespace Dataplane.Pmd;
 /// <summary>The arguments of an af_packet port.</summary>
 internal sealed record AfPacketOptions
 {
-    internal const string Help = "iface=NAME (needed), qpairs=N (1), blocksz=BYTES (524288) receive block, framesz=BYTES "
-        + "transmit slot (fits the MTU), framecnt=N slots, retire=MS (1), qdisc_bypass=0|1 (0), "
+    internal const string Help = "iface=NAME (needed), qpairs=N (1), blocksz=BYTES (524288) receive block, "
+        + "framesz=BYTES transmit slot (fits the MTU), framecnt=N slots, retire=MS (1), qdisc_bypass=0|1 (0), "
         + "fanout_mode=hash|lb|cpu|rollover|rnd|qm (hash)";
 
     /// <summary>Interface to use.</summary>
@@ -18,7 +18,8 @@ internal sealed record AfPacketOptions
     /// <summary>Bytes of a receive block, a multiple of the page. The default holds seven 64 KiB superframes.</summary>
     internal required int BlockBytes { get; init; }
 
-    /// <summary>Bytes of a transmit slot, 0 to fit it to the MTU; with <see cref="Frames"/> the size of the receive ring.</summary>
+    /// <summary>Bytes of a transmit slot, 0 to fit it to the MTU; with <see cref="Frames"/> the size of the receive
+    /// ring.</summary>
     internal required int FrameBytes { get; init; }
 
     /// <summary>Frames each ring holds, 0 for the defaults.</summary>
@@ -35,7 +36,8 @@ internal sealed record AfPacketOptions
 
     /// <summary>Blocks of the receive ring; 8 MiB where the arguments say nothing.</summary>
     internal int Blocks =>
-        (int)Math.Max(2, ((long)(FrameBytes == 0 ? 2048 : FrameBytes) * (Frames == 0 ? 4096 : Frames) + BlockBytes - 1) / BlockBytes);
+        (int)Math.Max(2, ((long)(FrameBytes == 0 ? 2048 : FrameBytes) * (Frames == 0 ? 4096 : Frames)
+        + BlockBytes - 1) / BlockBytes);
 
     /// <summary>Reads and checks the arguments.</summary>
     /// <exception cref="ConfigException">A missing, unknown or impossible one.</exception>

@@ -5,7 +5,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
-/// <summary>The <c>net_af_packet</c> driver: any interface of the kernel, through memory-mapped packet sockets.</summary>
+/// <summary>The <c>net_af_packet</c> driver: any interface of the kernel, through memory-mapped packet
+/// sockets.</summary>
 public sealed class AfPacketPmd : PortDriver
 {
     /// <inheritdoc/>
@@ -52,7 +53,8 @@ internal sealed unsafe class AfPacketPort : Port
             MaxTxQueues = options.QueuePairs,
             RxOffloads = RxOffloads.VlanStrip | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.TcpLro
                 | RxOffloads.Scatter | RxOffloads.RssHash,
-            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum | TxOffloads.UdpChecksum
+            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum
+                | TxOffloads.UdpChecksum
                 | TxOffloads.TcpTso | TxOffloads.UdpTso | TxOffloads.MultiSegments,
             MaxMtu = 65_521,
             MinDescriptors = 8,

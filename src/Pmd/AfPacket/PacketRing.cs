@@ -3,7 +3,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
-/// <summary>A packet socket, once <see cref="Map"/> was called with a memory-mapped ring. Control path; the data path takes <see cref="Base"/> and <see cref="Fd"/>.</summary>
+/// <summary>A packet socket, once <see cref="Map"/> was called with a memory-mapped ring. Control path; the data
+/// path takes <see cref="Base"/> and <see cref="Fd"/>.</summary>
 internal sealed unsafe class PacketRing : IDisposable
 {
     private readonly SafeFileHandle _socket;
@@ -40,7 +41,8 @@ internal sealed unsafe class PacketRing : IDisposable
         if (!Socket.TrySetOption(_socket, Socket.SOL_PACKET, option, request))
             throw Refused($"a ring of {blocks} blocks of {blockBytes} bytes", "use a smaller framecnt= or blocksz=");
         _bytes = (nuint)blockBytes * (nuint)blocks;
-        void* map = Mman.mmap(null, _bytes, Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED | Mman.MAP_POPULATE, Fd, 0);
+        void* map = Mman.mmap(null, _bytes, Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED | Mman.MAP_POPULATE, Fd,
+            0);
         if (map == Mman.MAP_FAILED)
             throw Refused($"mapping a ring of {_bytes} bytes", "use a smaller framecnt= or blocksz=");
         Base = (byte*)map;
@@ -104,7 +106,8 @@ internal sealed unsafe class PacketRing : IDisposable
     {
         tpacket_stats_v3 stats;
         uint length = (uint)sizeof(tpacket_stats_v3);
-        return Socket.getsockopt(Fd, Socket.SOL_PACKET, IfPacket.PACKET_STATISTICS, &stats, &length) == 0 ? stats.tp_drops : 0;
+        return Socket.getsockopt(Fd, Socket.SOL_PACKET, IfPacket.PACKET_STATISTICS, &stats, &length) == 0
+            ? stats.tp_drops : 0;
     }
 
     /// <summary>Unmaps the ring and closes the socket.</summary>
@@ -119,7 +122,7 @@ internal sealed unsafe class PacketRing : IDisposable
     private DeviceException Refused(string what, string? fix)
     {
         NativeException kernel = NativeException.FromErrno(what);
-        return new DeviceException($"device '{_port.Name}', interface {_port.Options.Interface}: the kernel refused {what}",
-            fix: fix, errno: kernel.Errno);
+        return new DeviceException($"device '{_port.Name}', interface {_port.Options.Interface}: the kernel refused "
+            + $"{what}", fix: fix, errno: kernel.Errno);
     }
 }

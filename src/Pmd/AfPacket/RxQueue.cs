@@ -9,9 +9,10 @@ namespace Dataplane.Pmd;
 /// </summary>
 /// <remarks>
 /// B0 Volatile.Read(block_status) takes a block; its partner is the kernel's barrier in prb_close_block.
-/// B1 Volatile.Write(block_status) gives it back after the last frame is copied; the kernel reads it before it opens a block.
-/// What a frame still needs (its VLAN tag back, its checksum finished, to be cut) is done in the block, which is ours
-/// until B1, and each step leaves the frame in a state to start over from: with no mbuf to be had, it waits there.
+/// B1 Volatile.Write(block_status) gives it back after the last frame is copied; the kernel reads it before it opens
+/// a block. What a frame still needs (its VLAN tag back, its checksum finished, to be cut) is done in the block,
+/// which is ours until B1, and each step leaves the frame in a state to start over from: with no mbuf to be had, it
+/// waits there.
 /// </remarks>
 internal sealed unsafe class AfPacketRxQueue : RxQueue
 {
@@ -85,7 +86,8 @@ internal sealed unsafe class AfPacketRxQueue : RxQueue
     /// <summary>Lets packets in, once every queue of the port is there.</summary>
     internal void Admit() => _ring!.AllowAll();
 
-    /// <summary>Gives ring and socket back; frames not yet received are lost and not counted, as on any port that stops.</summary>
+    /// <summary>Gives ring and socket back; frames not yet received are lost and not counted, as on any port that
+    /// stops.</summary>
     internal void Close()
     {
         lock (_dropLock)
@@ -105,7 +107,8 @@ internal sealed unsafe class AfPacketRxQueue : RxQueue
         int received = 0;
         while (received < burst.Length && (_left != 0 || TakeBlock()))
         {
-            int wanted = _segmenter.IsActive ? burst.Length - received : (int)Math.Min(_left, (uint)(burst.Length - received));
+            int wanted = _segmenter.IsActive ? burst.Length - received
+                : (int)Math.Min(_left, (uint)(burst.Length - received));
             Span<Mbuf> mbufs = burst.Slice(received, wanted);
             while (!Pool.TryAllocBulk(mbufs))
             {
@@ -155,7 +158,8 @@ internal sealed unsafe class AfPacketRxQueue : RxQueue
     private void GiveBlock() => Volatile.Write(ref _block->block_status, IfPacket.TP_STATUS_KERNEL);   // B1
 
     /// <summary>Fills mbufs from the frames of the block in hand.</summary>
-    /// <returns>How many it filled; fewer when frames were bad, or <paramref name="starved"/> of further mbufs.</returns>
+    /// <returns>How many it filled; fewer when frames were bad, or <paramref name="starved"/> of further
+    /// mbufs.</returns>
     private int Fill(Span<Mbuf> mbufs, out bool starved)
     {
         int filled = 0;

@@ -10,8 +10,8 @@ namespace Dataplane.Pmd;
 /// Frames too long for a slot, superframes above all, go straight from their mbufs by <c>sendmsg</c>.
 /// </summary>
 /// <remarks>
-/// Every slot starts with a virtio-net header whose hdr_len covers the whole frame: the kernel then copies the frame into
-/// the linear part of its own buffer (1.0 against 0.76 Mpps on veth) and never refers to the ring's pages.
+/// Every slot starts with a virtio-net header whose hdr_len covers the whole frame: the kernel then copies the frame
+/// into the linear part of its own buffer (1.0 against 0.76 Mpps on veth) and never refers to the ring's pages.
 /// S0 Volatile.Write(tp_status) publishes a slot; its partner is the kernel's read of the status inside <c>send</c>.
 /// S1 Volatile.Read(tp_status) takes a slot back; its partner is the kernel's barrier in tpacket_destruct_skb.
 /// </remarks>
@@ -54,7 +54,8 @@ internal sealed unsafe class AfPacketTxQueue : TxQueue
         int fitting = ((int)Math.Min(_longest, 9018) + IfPacket.VLAN_HLEN + header + 63) / 64 | 1;
         int slotBytes = _port.Options.FrameBytes != 0 ? _port.Options.FrameBytes : fitting * 64;
         int page = Environment.SystemPageSize;
-        int perBlock = page / (int)CommonDivisor(page, slotBytes);   // slots end with their block, so they are one array
+        // slots end with their block, so they are one array
+        int perBlock = page / (int)CommonDivisor(page, slotBytes);
         int blocks = (_wantedSlots + perBlock - 1) / perBlock;
         _slotBytes = (nuint)slotBytes;
         _slotCount = blocks * perBlock;
@@ -136,7 +137,8 @@ internal sealed unsafe class AfPacketTxQueue : TxQueue
     }
 
     /// <inheritdoc/>
-    /// <remarks>Packets are freed as they are taken; this only has the kernel try again what it could not take.</remarks>
+    /// <remarks>Packets are freed as they are taken; this only has the kernel try again what it could not
+    /// take.</remarks>
     public override int ReclaimTx(int most = 0)
     {
         if (_unsent)
@@ -188,9 +190,11 @@ internal sealed unsafe class AfPacketTxQueue : TxQueue
         uint tag = (requests & MbufFlags.TxVlan) != 0 ? (uint)IfPacket.VLAN_HLEN : 0;
         uint length = mbuf->PktLen + tag;
         bool cut = (requests & VnetOffload.Segmentation) != 0;
-        if ((requests & ~VnetOffload.Possible) != 0 || mbuf->PktLen < IfPacket.ETH_HLEN || mbuf->DataLen < IfPacket.ETH_HLEN)
+        if ((requests & ~VnetOffload.Possible) != 0 || mbuf->PktLen < IfPacket.ETH_HLEN
+            || mbuf->DataLen < IfPacket.ETH_HLEN)
             return Refuse();
-        uint longest = _longest + (tag != 0 || VnetOffload.IsTagged(mbuf->BufAddr + mbuf->DataOff) ? (uint)IfPacket.VLAN_HLEN : 0);
+        uint longest = _longest + (tag != 0 || VnetOffload.IsTagged(mbuf->BufAddr + mbuf->DataOff)
+            ? (uint)IfPacket.VLAN_HLEN : 0);
         if (!cut && length > longest)
             return Refuse();
         return cut || length > _room ? TransmitLong(mbuf) : TransmitRequests(mbuf, length, requests);
@@ -206,7 +210,8 @@ internal sealed unsafe class AfPacketTxQueue : TxQueue
         *vnet = new virtio_net_hdr { hdr_len = (ushort)length };
         PacketVector.GatherTagged(mbuf, frame, length);
         int tag = (int)(length - mbuf->PktLen);
-        if ((requests & ~MbufFlags.TxVlan) != 0 && !VnetOffload.TryRequest(vnet, frame, (int)length, (int)length, mbuf, tag))
+        if ((requests & ~MbufFlags.TxVlan) != 0
+            && !VnetOffload.TryRequest(vnet, frame, (int)length, (int)length, mbuf, tag))
             return Refuse();
         Publish(slot, length);
         return (int)length;

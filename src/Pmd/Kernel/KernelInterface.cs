@@ -61,7 +61,8 @@ internal sealed unsafe class KernelInterface : IDisposable
     {
         var request = new ifreq(Name);
         const short Running = SockIos.IFF_UP | SockIos.IFF_RUNNING;
-        bool up = Exists && Call(SockIos.SIOCGIFFLAGS, ref request) == Errno.None && (request.ifr_flags & Running) == Running;
+        bool up = Exists && Call(SockIos.SIOCGIFFLAGS, ref request) == Errno.None
+            && (request.ifr_flags & Running) == Running;
         return new LinkStatus(up, up ? GetSpeedMbps() : 0);
     }
 
@@ -89,7 +90,8 @@ internal sealed unsafe class KernelInterface : IDisposable
     }
 
     /// <summary>Sets the hardware address.</summary>
-    /// <exception cref="DeviceException">EPERM, EBUSY (some drivers want the interface down), EADDRNOTAVAIL.</exception>
+    /// <exception cref="DeviceException">EPERM, EBUSY (some drivers want the interface down),
+    /// EADDRNOTAVAIL.</exception>
     internal void SetMac(MacAddress mac)
     {
         MacAddress before = GetMac();
@@ -162,7 +164,8 @@ internal sealed unsafe class KernelInterface : IDisposable
     }
 
     private static IEnumerable<string> Names() =>
-        Directory.Exists("/sys/class/net") ? Directory.GetDirectories("/sys/class/net").Select(d => Path.GetFileName(d)).Order() : [];
+        Directory.Exists("/sys/class/net") ? Directory.GetDirectories("/sys/class/net").Select(d => Path.GetFileName(d))
+        .Order() : [];
 
     private Errno Call(nuint command, ref ifreq request) => SockIos.Call(_socket, command, ref request);
 
@@ -170,8 +173,10 @@ internal sealed unsafe class KernelInterface : IDisposable
     {
         Errno errno = Call(command, ref request);
         if (errno != Errno.None)
-            throw new DeviceException($"device '{_device}': cannot {what} {Name}", errno: errno, fix: errno == Errno.EPERM
-                ? "run as root, or give the program the right: sudo setcap cap_net_admin,cap_net_raw+ep PROGRAM" : null);
+            throw new DeviceException($"device '{_device}': cannot {what} {Name}", errno: errno,
+                fix: errno == Errno.EPERM
+                ? "run as root, or give the program the right: sudo setcap cap_net_admin,cap_net_raw+ep PROGRAM"
+                : null);
         return request;
     }
 }

@@ -15,14 +15,16 @@ internal static unsafe class VnetOffload
     internal const MbufFlags Requests = MbufFlags.TxOffloadMask & ~(MbufFlags.TxIpv4 | MbufFlags.TxIpv6);
 
     /// <summary>Requests the kernel can fulfil.</summary>
-    internal const MbufFlags Possible = MbufFlags.TxVlan | MbufFlags.TxIpChecksum | MbufFlags.TxL4ChecksumMask | Segmentation;
+    internal const MbufFlags Possible =
+        MbufFlags.TxVlan | MbufFlags.TxIpChecksum | MbufFlags.TxL4ChecksumMask | Segmentation;
 
     /// <summary>Requests to cut a superframe.</summary>
     internal const MbufFlags Segmentation = MbufFlags.TxTcpSegment | MbufFlags.TxUdpSegment;
 
     private const int TcpChecksumOffset = 16, UdpChecksumOffset = 6, SctpChecksumOffset = 8;
 
-    /// <summary>Fills an offload header from a packet's flags, and seeds the checksums the kernel is to finish.</summary>
+    /// <summary>Fills an offload header from a packet's flags, and seeds the checksums the kernel is to
+    /// finish.</summary>
     /// <param name="vnet">Zeroed but for hdr_len.</param>
     /// <param name="frame">The frame's first bytes, contiguous, as they will be sent; written to.</param>
     /// <param name="available">How many.</param>
@@ -30,7 +32,8 @@ internal static unsafe class VnetOffload
     /// <param name="mbuf">Gives flags and header lengths.</param>
     /// <param name="tagBytes">Bytes put in before the IP header that l2_len does not count.</param>
     /// <returns>False where flags and packet do not fit together.</returns>
-    internal static bool TryRequest(virtio_net_hdr* vnet, byte* frame, int available, int length, MbufHeader* mbuf, int tagBytes)
+    internal static bool TryRequest(virtio_net_hdr* vnet, byte* frame, int available, int length, MbufHeader* mbuf,
+        int tagBytes)
     {
         MbufFlags flags = mbuf->OlFlags;
         var packet = new Mbuf(mbuf);
@@ -40,8 +43,10 @@ internal static unsafe class VnetOffload
             return false;
         if (v4 && (cut || (flags & MbufFlags.TxIpChecksum) != 0))
             ((IPv4Header*)(frame + l3))->Checksum = Checksum.IPv4(new ReadOnlySpan<byte>(frame + l3, l4 - l3));
-        bool tcp = (flags & MbufFlags.TxTcpSegment) != 0 || (flags & MbufFlags.TxL4ChecksumMask) == MbufFlags.TxTcpChecksum;
-        bool udp = (flags & MbufFlags.TxUdpSegment) != 0 || (flags & MbufFlags.TxL4ChecksumMask) == MbufFlags.TxUdpChecksum;
+        bool tcp = (flags & MbufFlags.TxTcpSegment) != 0
+            || (flags & MbufFlags.TxL4ChecksumMask) == MbufFlags.TxTcpChecksum;
+        bool udp = (flags & MbufFlags.TxUdpSegment) != 0
+            || (flags & MbufFlags.TxL4ChecksumMask) == MbufFlags.TxUdpChecksum;
         if (!tcp && !udp)
             return (flags & MbufFlags.TxL4ChecksumMask) == 0;
         int offset = tcp ? TcpChecksumOffset : UdpChecksumOffset;
@@ -123,10 +128,12 @@ internal static unsafe class VnetOffload
         ? ((IPv4Header*)ip)->TotalLength - l3Bytes
         : ((IPv6Header*)ip)->PayloadLength - (l3Bytes - IPv6Header.Size);
 
-    private static bool TryRequestCut(virtio_net_hdr* vnet, byte* frame, int available, int l4, Mbuf packet, bool v4, bool tcp)
+    private static bool TryRequestCut(virtio_net_hdr* vnet, byte* frame, int available, int l4, Mbuf packet, bool v4,
+        bool tcp)
     {
         int headers = l4 + packet.TxL4Length;
-        if (packet.TxSegmentSize == 0 || headers > available || packet.TxL4Length < (tcp ? TcpHeader.Size : UdpHeader.Size))
+        if (packet.TxSegmentSize == 0 || headers > available
+            || packet.TxL4Length < (tcp ? TcpHeader.Size : UdpHeader.Size))
             return false;
         vnet->gso_type = !tcp ? VirtioNet.VIRTIO_NET_HDR_GSO_UDP_L4
             : v4 ? VirtioNet.VIRTIO_NET_HDR_GSO_TCPV4 : VirtioNet.VIRTIO_NET_HDR_GSO_TCPV6;

@@ -9,7 +9,8 @@ public sealed class NullPmd : PortDriver
     public override string Name => "net_null";
 
     /// <inheritdoc/>
-    public override string Help => "size=BYTES (64) frame length, copy=0|1 (0) copy the data, no-rx=0|1 (0) receive nothing";
+    public override string Help => "size=BYTES (64) frame length, copy=0|1 (0) copy the data, no-rx=0|1 (0) receive "
+        + "nothing";
 
     /// <inheritdoc/>
     public override Port Create(PortContext context) => new NullPort(context);

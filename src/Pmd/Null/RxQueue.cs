@@ -1,6 +1,7 @@
 namespace Dataplane.Pmd;
 
-/// <summary>Receives a fresh mbuf of the port's frame length for every one asked for, or none when the pool is short.</summary>
+/// <summary>Receives a fresh mbuf of the port's frame length for every one asked for, or none when the pool is
+/// short.</summary>
 internal sealed unsafe class NullRxQueue : RxQueue
 {
     private readonly MbufTemplate _template; // all that a received mbuf needs, written in one store each
@@ -10,9 +11,10 @@ internal sealed unsafe class NullRxQueue : RxQueue
     internal NullRxQueue(NullPort port, int index, Mempool pool) : base(port, index, pool)
     {
         if (port.FrameBytes > pool.DataRoomBytes - Mbuf.DefaultHeadroom)
-            throw new ConfigException($"port {port.Name}: size={port.FrameBytes} does not fit a mbuf of pool '{pool.Name}'",
-                why: $"its data room is {pool.DataRoomBytes} bytes with {Mbuf.DefaultHeadroom} of headroom",
-                fix: $"make the pool with a data room of at least {port.FrameBytes + Mbuf.DefaultHeadroom} bytes");
+            throw new ConfigException($"port {port.Name}: size={port.FrameBytes} does not fit a mbuf of pool "
+                + $"'{pool.Name}'", why: $"its data room is {pool.DataRoomBytes} bytes with {Mbuf.DefaultHeadroom} of "
+                + $"headroom", fix: $"make the pool with a data room of at least "
+                + $"{port.FrameBytes + Mbuf.DefaultHeadroom} bytes");
         _template = new MbufTemplate(Mbuf.DefaultHeadroom, port.Id, (ushort)port.FrameBytes);
         _silent = port.NoRx;
         if (port.Copy)

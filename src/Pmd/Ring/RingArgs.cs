@@ -36,7 +36,8 @@ internal sealed record RingArgs(int Queues, int Size, string? Peer, string? Node
         var rings = new List<Ring<Mbuf>>();
         while (rings.Count < Queues && Ring<Mbuf>.Lookup(memory, RingName(Node!, rings.Count)) is Ring<Mbuf> ring)
             rings.Add(ring);
-        return rings.Count > 0 ? [.. rings] : throw new ConfigException($"there is no ring '{RingName(Node!, 0)}' to attach to",
+        return rings.Count > 0 ? [.. rings] : throw new ConfigException(
+            $"there is no ring '{RingName(Node!, 0)}' to attach to",
             fix: $"make it first: --vdev net_ring0,nodeaction={Node}:0:CREATE");
     }
 }

@@ -9,8 +9,8 @@ public sealed class RingPmd : PortDriver
     public override string Name => "net_ring";
 
     /// <inheritdoc/>
-    public override string Help => "queues=N (16), size=N (1024) per ring; loops back, or peer=PORT joins it to another; "
-        + "nodeaction=NAME:NODE:CREATE|ATTACH makes or uses rings by name";
+    public override string Help => "queues=N (16), size=N (1024) per ring; loops back, or peer=PORT joins it to "
+        + "another; nodeaction=NAME:NODE:CREATE|ATTACH makes or uses rings by name";
 
     /// <inheritdoc/>
     public override Port Create(PortContext context) => new RingPort(context);
@@ -19,7 +19,8 @@ public sealed class RingPmd : PortDriver
     /// <param name="eal">The environment.</param>
     /// <param name="ports">Where to add it.</param>
     /// <param name="name">The port's name, <c>net_ring</c> and a number.</param>
-    /// <param name="receive">The ring behind each receive queue, 1 to <see cref="Port.MaxQueues"/>. They stay the caller's.</param>
+    /// <param name="receive">The ring behind each receive queue, 1 to <see cref="Port.MaxQueues"/>. They stay the
+    /// caller's.</param>
     /// <param name="transmit">The ring behind each transmit queue. They stay the caller's.</param>
     /// <exception cref="ConfigException">The name is taken, or there are too few or too many rings.</exception>
     public static Port FromRings(Eal eal, PortList ports, string name, IReadOnlyList<Ring<Mbuf>> receive,
@@ -71,7 +72,8 @@ internal sealed class RingPort : Port
     internal Ring<Mbuf>[] Transmit { get; private set; }
 
     /// <inheritdoc/>
-    public override LinkStatus GetLink() => new(_linkUp && State == PortState.Started && Transmit.Length != 0, SpeedMbps: 10_000);
+    public override LinkStatus GetLink() => new(_linkUp && State == PortState.Started && Transmit.Length != 0,
+        SpeedMbps: 10_000);
 
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) =>
@@ -128,7 +130,8 @@ internal sealed class RingPort : Port
             throw new ConfigException($"device '{Name}': peer={name} is no net_ring port", fix: Fix);
         if (peer._peer != null || peer.State != PortState.Attached)
             throw new ConfigException($"device '{Name}': peer={name} cannot be joined",
-                why: peer._peer != null ? $"{peer._peer.Name} is joined to it" : $"it is {peer.State} already", fix: Fix);
+                why: peer._peer != null ? $"{peer._peer.Name} is joined to it" : $"it is {peer.State} already",
+                fix: Fix);
         return peer;
     }
 
@@ -137,8 +140,8 @@ internal sealed class RingPort : Port
         try
         {
             for (int i = 0; i < args.Queues; i++)
-                _owned.Add(Ring<Mbuf>.Create(Eal.Memory, RingArgs.RingName(args.Node ?? Name, i), args.Size, args.NumaNode,
-                    RingSync.SingleThread, RingSync.SingleThread, exactSize: true));
+                _owned.Add(Ring<Mbuf>.Create(Eal.Memory, RingArgs.RingName(args.Node ?? Name, i), args.Size,
+                    args.NumaNode, RingSync.SingleThread, RingSync.SingleThread, exactSize: true));
             return [.. _owned];
         }
         catch (DataplaneException)

@@ -1,7 +1,8 @@
 namespace Dataplane.Pmd;
 
 /// <summary>Takes packets out of a ring.</summary>
-internal sealed unsafe class RingRxQueue(Port port, int index, Mempool pool, Ring<Mbuf> ring) : RxQueue(port, index, pool)
+internal sealed unsafe class RingRxQueue(Port port, int index, Mempool pool, Ring<Mbuf> ring)
+    : RxQueue(port, index, pool)
 {
     private readonly Ring<Mbuf> _ring = ring;
     private readonly ushort _portId = port.Id;
@@ -18,7 +19,8 @@ internal sealed unsafe class RingRxQueue(Port port, int index, Mempool pool, Rin
         {
             MbufHeader* header = packet.Header;
             header->Port = _portId;
-            header->OlFlags &= MbufFlags.Indirect | MbufFlags.External; // where its data is; all else was for the sender
+            // where its data is; all else was for the sender
+            header->OlFlags &= MbufFlags.Indirect | MbufFlags.External;
             bytes += header->PktLen;
         }
         Stats->Bytes += bytes;

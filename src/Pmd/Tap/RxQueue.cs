@@ -122,7 +122,8 @@ internal sealed unsafe class TapRxQueue : RxQueue
         if ((_vnet->flags & VirtioNet.VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0)
             return true;
         return VnetOffload.TryMark(_vnet, frame, mbuf, _l2) || (length <= (uint)_room
-            && _vnet->gso_type == VirtioNet.VIRTIO_NET_HDR_GSO_NONE && VnetOffload.TryComplete(_vnet, frame, (int)length));
+            && _vnet->gso_type == VirtioNet.VIRTIO_NET_HDR_GSO_NONE
+            && VnetOffload.TryComplete(_vnet, frame, (int)length));
     }
 
     /// <summary>Makes a packet of the mbufs that were read into; those behind move up.</summary>

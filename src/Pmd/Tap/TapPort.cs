@@ -13,7 +13,8 @@ public sealed class TapPmd : PortDriver
     public override string Help => TapOptions.Help;
 
     /// <inheritdoc/>
-    public override Port Create(PortContext context) => new TapPort(context, TapOptions.Parse(context.Args, isTap: true));
+    public override Port Create(PortContext context) =>
+        new TapPort(context, TapOptions.Parse(context.Args, isTap: true));
 }
 
 /// <summary>The <c>net_tun</c> driver: like <c>net_tap</c>, with IP packets in place of Ethernet frames.</summary>
@@ -27,7 +28,8 @@ public sealed class TunPmd : PortDriver
         .Replace("dtap", "dtun", StringComparison.Ordinal);
 
     /// <inheritdoc/>
-    public override Port Create(PortContext context) => new TapPort(context, TapOptions.Parse(context.Args, isTap: false));
+    public override Port Create(PortContext context) =>
+        new TapPort(context, TapOptions.Parse(context.Args, isTap: false));
 }
 
 /// <summary>The arguments of a tap or tun port.</summary>
@@ -38,7 +40,8 @@ public sealed class TunPmd : PortDriver
 /// <param name="Persist">The interface stays when the port is closed.</param>
 internal sealed record TapOptions(bool IsTap, string Interface, MacAddress? Mac, int Mtu, bool Persist)
 {
-    internal const string Help = "iface=NAME (dtap%d), mac=ADDRESS|fixed, mtu=BYTES, persist=0|1 (0) keep the interface";
+    internal const string Help = "iface=NAME (dtap%d), mac=ADDRESS|fixed, mtu=BYTES, persist=0|1 (0) keep the "
+        + "interface";
 
     /// <summary>Reads and checks the arguments.</summary>
     /// <exception cref="ConfigException">An unknown or impossible one.</exception>
@@ -57,7 +60,8 @@ internal sealed record TapOptions(bool IsTap, string Interface, MacAddress? Mac,
             _ => throw new ConfigException($"device '{args.Name}': mac={text} is no unicast address",
                 fix: "write mac=02:00:00:00:00:01, or mac=fixed"),
         };
-        var options = new TapOptions(isTap, name, mac, (int)args.GetNumber("mtu", 0, 68, 65_521), args.GetFlag("persist"));
+        var options = new TapOptions(isTap, name, mac, (int)args.GetNumber("mtu", 0, 68, 65_521),
+            args.GetFlag("persist"));
         args.ThrowIfUnused();
         return options;
     }

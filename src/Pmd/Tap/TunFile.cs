@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
-/// <summary>One queue of a TUN or TAP interface: an open <c>/dev/net/tun</c>. Control path but for <see cref="Fd"/>.</summary>
+/// <summary>One queue of a TUN or TAP interface: an open <c>/dev/net/tun</c>. Control path but for <see
+/// cref="Fd"/>.</summary>
 internal sealed unsafe class TunFile : IDisposable
 {
     private const string Device = "/dev/net/tun";
@@ -80,7 +81,8 @@ internal sealed unsafe class TunFile : IDisposable
         {
             Errno.EPERM => "making an interface needs CAP_NET_ADMIN",
             Errno.EBUSY => "another program has it",
-            Errno.EINVAL => "there is one of that name which is no TAP or TUN of several queues, or the name is no good",
+            Errno.EINVAL => "there is one of that name which is no TAP or TUN of several queues, or the name is no "
+            + "good",
             _ => null,
         },
         fix: errno switch

@@ -33,7 +33,8 @@ internal sealed unsafe class TapTxQueue : TxQueue
     }
 
     /// <summary>From the next burst on, longer frames are errors. Any thread.</summary>
-    internal void SetMtu(int mtu) => Volatile.Write(ref _longest, (uint)(mtu + (_port.Options.IsTap ? IfPacket.ETH_HLEN : 0)));
+    internal void SetMtu(int mtu) => Volatile.Write(ref _longest,
+        (uint)(mtu + (_port.Options.IsTap ? IfPacket.ETH_HLEN : 0)));
 
     /// <inheritdoc/>
     protected override int Transmit(ReadOnlySpan<Mbuf> packets)

@@ -41,7 +41,8 @@ internal sealed unsafe class WireRxQueue : RxQueue
         {
             MbufHeader* header = packet.Header;
             header->Port = _portId;
-            header->OlFlags &= MbufFlags.Indirect | MbufFlags.External; // where its data is; all else was for the sender
+            // where its data is; all else was for the sender
+            header->OlFlags &= MbufFlags.Indirect | MbufFlags.External;
             bytes += header->PktLen;
             longest = Math.Max(longest, header->PktLen);
         }

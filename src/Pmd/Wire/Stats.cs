@@ -1,6 +1,7 @@
 namespace Dataplane.Pmd;
 
-/// <summary>What befell the packets of the queues of one number: Lost and Full by its sender, the others by its receiver.</summary>
+/// <summary>What befell the packets of the queues of one number: Lost and Full by its sender, the others by its
+/// receiver.</summary>
 internal sealed class WireCounts
 {
     /// <summary>Lost on the way, as the user wished.</summary>

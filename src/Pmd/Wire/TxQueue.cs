@@ -2,7 +2,8 @@ using Dataplane.Net;
 
 namespace Dataplane.Pmd;
 
-/// <summary>The sending end: spreads packets over the far end's queues, and decides what befalls each on the way.</summary>
+/// <summary>The sending end: spreads packets over the far end's queues, and decides what befalls each on the
+/// way.</summary>
 internal sealed unsafe class WireTxQueue(WirePort port, int index) : TxQueue(port, index)
 {
     private const uint RedirectionMask = 127; // as a NIC with 128 entries that point at its queues in turn

@@ -2,7 +2,8 @@ using System.Globalization;
 
 namespace Dataplane.Pmd;
 
-/// <summary>What one end of a cable does to the packets it sends. The same seed and the same packets: the same fate.</summary>
+/// <summary>What one end of a cable does to the packets it sends. The same seed and the same packets: the same
+/// fate.</summary>
 internal sealed record WireFaults
 {
     /// <summary>Chance of being lost, 2^32 for certain.</summary>
@@ -64,7 +65,8 @@ internal sealed record WireFaults
     private static double Rate(DevArgs args, string key)
     {
         string text = args.GetString(key) ?? "";
-        double unit = text.Length == 0 ? 1 : text[^1] switch { 'k' or 'K' => 1e3, 'm' or 'M' => 1e6, 'g' or 'G' => 1e9, _ => 1 };
+        double unit = text.Length == 0 ? 1 : text[^1] switch { 'k' or 'K' => 1e3, 'm' or 'M' => 1e6, 'g' or 'G' => 1e9,
+            _ => 1 };
         return Number(args, key, unit == 1 ? text : text[..^1], 1e-3, 1e12 / unit) * unit;
     }
 

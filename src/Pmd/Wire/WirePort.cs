@@ -9,14 +9,16 @@ public sealed class WirePmd : PortDriver
     public override string Name => "net_wire";
 
     /// <inheritdoc/>
-    public override string Help => "cable=NAME joins two ports (else net_wire0 and 1, 2 and 3, ...); what this end sends: "
-        + "loss=% dup=% reorder=% delay=US jitter=US rate=BIT/S[k|M|G] pps=N[k|M|G] seed=N drop=0|1 when a queue is full";
+    public override string Help => "cable=NAME joins two ports (else net_wire0 and 1, 2 and 3, ...); what this end "
+        + "sends: loss=% dup=% reorder=% delay=US jitter=US rate=BIT/S[k|M|G] pps=N[k|M|G] seed=N drop=0|1 when a "
+        + "queue is full";
 
     /// <inheritdoc/>
     public override Port Create(PortContext context) => new WirePort(context);
 }
 
-/// <summary>One end of a cable. What is sent at one end is received at the other, the same mbuf, nothing copied.</summary>
+/// <summary>One end of a cable. What is sent at one end is received at the other, the same mbuf, nothing
+/// copied.</summary>
 internal sealed class WirePort : Port
 {
     private readonly string _cable;
@@ -55,10 +57,12 @@ internal sealed class WirePort : Port
     /// <summary>What befalls packets sent here.</summary>
     internal WireFaults Faults { get; }
 
-    /// <summary>Packets on this cable carry stamps, either way. Once set it stays: some may still be under way.</summary>
+    /// <summary>Packets on this cable carry stamps, either way. Once set it stays: some may still be under
+    /// way.</summary>
     internal bool Stamped { get; private set; }
 
-    /// <summary>Where a sender at the far end puts packets, by receive queue; empty while this end takes none.</summary>
+    /// <summary>Where a sender at the far end puts packets, by receive queue; empty while this end takes
+    /// none.</summary>
     internal Ring<Mbuf>[] Inbound { get; private set; } = [];
 
     /// <summary>What befell packets, by queue number; kept while queues come and go.</summary>
@@ -169,7 +173,8 @@ internal sealed class WirePort : Port
         xstats.Add(new("rx_wire_oversize", Sum(c => c.Oversize)));
     }
 
-    /// <summary>When a packet of that length, sent now, has left this end at the cable's speed. Any sending thread.</summary>
+    /// <summary>When a packet of that length, sent now, has left this end at the cable's speed. Any sending
+    /// thread.</summary>
     internal ulong Leave(ulong now, uint length)
     {
         var cost = (ulong)(length * Faults.CyclesPerByte + Faults.CyclesPerPacket);

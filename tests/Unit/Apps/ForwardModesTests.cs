@@ -6,7 +6,8 @@ namespace Dataplane.Tests;
 /// <summary>What each mode of Forward does to a packet.</summary>
 public sealed class ForwardModesTests : IDisposable
 {
-    private static readonly MacAddress s_one = MacAddress.Local(1), s_two = MacAddress.Local(2), s_own = MacAddress.Local(9);
+    private static readonly MacAddress s_one = MacAddress.Local(1), s_two = MacAddress.Local(2),
+        s_own = MacAddress.Local(9);
     private readonly Eal _eal = Eal.Initialize(new EalOptions { NoHuge = true });
     private readonly Mempool _pool;
 
@@ -41,7 +42,8 @@ public sealed class ForwardModesTests : IDisposable
     [InlineData(true, null)]
     [InlineData(true, (ushort)7)]
     public void FiveTupleSwap_Udp_IsTheFrameOfTheOtherDirection(bool isIPv6, ushort? vlan) =>
-        Check(new FiveTupleSwapMode(), Udp(isIPv6, vlan), (_, after) => Assert.Equal(Udp(isIPv6, vlan, back: true), after));
+        Check(new FiveTupleSwapMode(), Udp(isIPv6, vlan),
+        (_, after) => Assert.Equal(Udp(isIPv6, vlan, back: true), after));
 
     [Fact]
     public void FiveTupleSwap_TruncatedFrames_AreLeftAloneBehindTheCut()
@@ -52,7 +54,8 @@ public sealed class ForwardModesTests : IDisposable
     }
 
     [Fact]
-    public void Csum_RightChecksums_StayRight() => Check(new CsumMode(), Udp(), (before, after) => Assert.Equal(before, after));
+    public void Csum_RightChecksums_StayRight() =>
+        Check(new CsumMode(), Udp(), (before, after) => Assert.Equal(before, after));
 
     [Fact]
     public void Csum_WrongChecksum_IsCountedAndSentOn()
@@ -64,7 +67,8 @@ public sealed class ForwardModesTests : IDisposable
     }
 
     [Fact]
-    public void IcmpEcho_Request_IsAnsweredWithARightChecksum() => Check(new IcmpEchoMode(s_own), Ping(), (before, after) =>
+    public void IcmpEcho_Request_IsAnsweredWithARightChecksum() =>
+        Check(new IcmpEchoMode(s_own), Ping(), (before, after) =>
     {
         ref readonly IPv4Header ip = ref after.HeaderAt<IPv4Header>(EtherHeader.Size);
         Assert.Equal(IPv4Address.Parse("10.0.0.2"), ip.Source);

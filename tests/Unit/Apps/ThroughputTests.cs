@@ -66,12 +66,13 @@ public class ThroughputTests
     [Fact]
     public void SvgChart_TwoFrameSizes_IsWellFormedAndHasABarEach()
     {
-        static FrameResult frame(string name, double pps) => new(name, 64, new Trial(0, 1, 1, 1, 0, 0, 0, 0, 0, pps, pps * 512,
-            new Latencies(1, 2, 3, 4, 5, 6, 7)), []);
+        static FrameResult frame(string name, double pps) =>
+            new(name, 64, new Trial(0, 1, 1, 1, 0, 0, 0, 0, 0, pps, pps * 512, new Latencies(1, 2, 3, 4, 5, 6, 7)), []);
         var report = new ThroughputReport("2026-01-01", "zeroloss", "pair", ["a<b", "c&d"], 32, 1, 0,
             [frame("64", 5e6), frame("1518", 8e5)], 0, 0);
         XElement svg = XDocument.Parse(SvgChart.Draw(report)).Root!;
-        Assert.Equal(2, svg.Descendants().Count(e => e.Name.LocalName == "rect" && (string?)e.Attribute("fill") == "#2166ac"));
+        Assert.Equal(2, svg.Descendants().Count(e => e.Name.LocalName == "rect"
+            && (string?)e.Attribute("fill") == "#2166ac"));
         Assert.Equal(5, svg.Descendants().Count(e => e.Name.LocalName == "polyline"));
     }
 }

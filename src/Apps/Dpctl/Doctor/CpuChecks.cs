@@ -27,7 +27,8 @@ internal static class CpuChecks
         CpuSet ticking = isolated.Except(quiet);
         if (ticking.Count == 0)
             return quiet.Count > 0 ? new("ticks", Status.Ok, $"CPUs {quiet} run without the timer tick")
-                : new("ticks", Status.Warn, "every CPU takes the timer tick, 100 to 1000 times a second", BootFix(host));
+                : new("ticks", Status.Warn, "every CPU takes the timer tick, 100 to 1000 times a second",
+                BootFix(host));
         return new("ticks", Status.Warn, $"isolated CPUs {ticking} still take the timer tick",
             BootParameters.Fix(host, $"nohz_full={isolated} rcu_nocbs={isolated}"));
     }
@@ -38,7 +39,8 @@ internal static class CpuChecks
         string[] irqs = host.List("/proc/irq").Where(irq => int.TryParse(irq, out _)
             && host.ReadCpus($"/proc/irq/{irq}/effective_affinity_list").Intersect(isolated).Count > 0).ToArray();
         if (irqs.Length == 0)
-            return new("irqs", Status.Ok, isolated.Count == 0 ? "no isolated CPU to keep free" : "none on isolated CPUs");
+            return new("irqs", Status.Ok, isolated.Count == 0 ? "no isolated CPU to keep free"
+                : "none on isolated CPUs");
         CpuSet others = host.ReadCpus($"{Cpus}/online").Except(isolated);
         return new("irqs", Status.Warn, $"isolated CPUs serve interrupts {string.Join(", ", irqs)}",
             $"for i in {string.Join(' ', irqs)}; do echo {others} | sudo tee /proc/irq/$i/smp_affinity_list; done");

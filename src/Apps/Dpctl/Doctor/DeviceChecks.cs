@@ -21,8 +21,9 @@ internal static class DeviceChecks
         if (!host.Exists("/dev/vfio/vfio") && !host.Exists("/dev/iommu"))
             return [new("vfio", Status.Warn, "neither /dev/vfio/vfio nor /dev/iommu is there: no NIC can be opened",
                 "sudo modprobe vfio-pci")];
-        string[] nodes = [.. host.List("/dev/vfio").Where(name => name is not "vfio" and not "devices").Select(n => "/dev/vfio/" + n),
-            .. host.List("/dev/vfio/devices").Select(name => "/dev/vfio/devices/" + name)];
+        string[] nodes = [.. host.List("/dev/vfio").Where(name => name is not "vfio" and not "devices")
+            .Select(n => "/dev/vfio/" + n), .. host.List("/dev/vfio/devices")
+            .Select(name => "/dev/vfio/devices/" + name)];
         string[] all = [.. new[] { "/dev/vfio/vfio", "/dev/iommu" }.Where(host.Exists), .. nodes];
         string[] closed = all.Where(path => !host.MayReadWrite(path)).ToArray();
         if (closed.Length > 0)
@@ -39,7 +40,8 @@ internal static class DeviceChecks
             return new("hugetlbfs", Status.Ok, "not mounted; needed for --huge-dir only");
         string[] closed = mounts.Where(mount => !host.MayReadWrite(mount)).ToArray();
         return closed.Length == 0 ? new("hugetlbfs", Status.Ok, $"{string.Join(", ", mounts)} open to this user")
-            : new("hugetlbfs", Status.Warn, $"this user may not write to {string.Join(", ", closed)}: --huge-dir cannot name it",
+            : new("hugetlbfs", Status.Warn, $"this user may not write to {string.Join(", ", closed)}: --huge-dir "
+            + $"cannot name it",
                 $"sudo chown $USER {string.Join(' ', closed)}");
     }
 

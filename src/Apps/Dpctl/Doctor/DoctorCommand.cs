@@ -25,7 +25,8 @@ internal static class DoctorCommand
             json.WriteLine(JsonSerializer.Serialize(new DoctorReport(worst, findings), DpctlJson.Default.DoctorReport));
         else
             Print(findings, console);
-        return worst switch { Status.Ok => CommandLine.Ok, Status.Warn => CommandLine.Warnings, _ => CommandLine.Failed };
+        return worst switch { Status.Ok => CommandLine.Ok, Status.Warn => CommandLine.Warnings,
+            _ => CommandLine.Failed };
     }
 
     private static void Print(Finding[] findings, IAnsiConsole console)

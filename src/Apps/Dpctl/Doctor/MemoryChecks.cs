@@ -41,7 +41,8 @@ internal static partial class MemoryChecks
             return new("memlock", Status.Warn, "the limit cannot be read from /proc/self/limits", "ulimit -l shows it");
         return new("memlock", Status.Warn,
             $"at most {bytes >> 20} MB may be locked: VFIO maps no more than that for a device",
-            "echo \"$USER - memlock unlimited\" | sudo tee /etc/security/limits.d/90-dataplane.conf, then log in again");
+            "echo \"$USER - memlock unlimited\" | sudo tee /etc/security/limits.d/90-dataplane.conf, then log in "
+            + "again");
     }
 
     internal static Finding TransparentHugepages(Host host)
@@ -49,8 +50,8 @@ internal static partial class MemoryChecks
         string? text = host.Read(Thp);
         if (text == null || !text.Contains("[always]"))
             return new("thp", Status.Ok, text == null ? "not in this kernel" : "only where asked for: " + text);
-        return new("thp", Status.Warn, "transparent hugepages are always on: khugepaged copies and locks pages at any time",
-            $"echo madvise | sudo tee {Thp}");
+        return new("thp", Status.Warn, "transparent hugepages are always on: khugepaged copies and locks pages at any "
+            + "time", $"echo madvise | sudo tee {Thp}");
     }
 
     [GeneratedRegex(@"^Max locked memory\s+(\S+)", RegexOptions.Multiline)]

@@ -7,12 +7,14 @@ internal static class QuotaCheck
 {
     internal static Finding Quota(Host host)
     {
-        (string File, double Cpus) tightest = Limits(host).DefaultIfEmpty(("", double.PositiveInfinity)).MinBy(limit => limit.Item2);
+        (string File, double Cpus) tightest = Limits(host).DefaultIfEmpty(("", double.PositiveInfinity))
+            .MinBy(limit => limit.Item2);
         if (double.IsInfinity(tightest.Cpus))
             return new("quota", Status.Ok, "no control group limits our CPU time");
         string none = tightest.File.EndsWith("cpu.max", StringComparison.Ordinal) ? "max" : "-1";
         return new("quota", tightest.Cpus < 1 ? Status.Fail : Status.Warn,
-            string.Create(CultureInfo.InvariantCulture, $"{tightest.File} allows {tightest.Cpus:0.##} CPUs: polling lcores are ")
+            string.Create(CultureInfo.InvariantCulture,
+            $"{tightest.File} allows {tightest.Cpus:0.##} CPUs: polling lcores are ")
             + "stopped for the rest of each period",
             $"echo {none} | sudo tee {tightest.File}; for a container: give whole CPUs (--cpuset-cpus), not --cpus");
     }
@@ -20,7 +22,8 @@ internal static class QuotaCheck
     /// <summary>The limit of each group from ours up, in CPUs, where there is one.</summary>
     private static IEnumerable<(string, double)> Limits(Host host)
     {
-        foreach (string line in (host.Read("/proc/self/cgroup") ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        foreach (string line in (host.Read("/proc/self/cgroup") ?? "")
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
             string[] parts = line.Split(':', 3);   // hierarchy:controllers:path; controllers are empty in version 2
             if (parts.Length < 3 || (parts[1].Length > 0 && !parts[1].Split(',').Contains("cpu")))
@@ -42,7 +45,8 @@ internal static class QuotaCheck
     {
         string[] words = (host.Read(file) ?? "").Split(' ');   // "quota period", microseconds
         return words.Length == 2 && double.TryParse(words[0], CultureInfo.InvariantCulture, out double quota)
-            && double.TryParse(words[1], CultureInfo.InvariantCulture, out double period) && period > 0 ? quota / period : null;
+            && double.TryParse(words[1], CultureInfo.InvariantCulture, out double period) && period > 0 ? quota / period
+            : null;
     }
 
     private static double? Version1(Host host, string directory) =>

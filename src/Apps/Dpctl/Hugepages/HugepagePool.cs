@@ -9,7 +9,8 @@ namespace Dataplane.Dpctl;
 /// <param name="Total">Pages reserved.</param>
 /// <param name="Free">Those in nobody's hands.</param>
 /// <param name="Directory">Where the kernel shows them.</param>
-internal sealed record HugepagePool(int? Node, long SizeKb, long Total, long Free, [property: JsonIgnore] string Directory)
+internal sealed record HugepagePool(int? Node, long SizeKb, long Total, long Free,
+    [property: JsonIgnore] string Directory)
 {
     private const string Machine = "/sys/kernel/mm/hugepages", Nodes = "/sys/devices/system/node";
 
@@ -42,7 +43,8 @@ internal sealed record HugepagePool(int? Node, long SizeKb, long Total, long Fre
     private static IEnumerable<HugepagePool> ReadAll(Host host, string directory, int? node)
     {
         foreach (string name in host.List(directory, "hugepages-*kB"))
-            if (long.TryParse(name.AsSpan(10, name.Length - 12), NumberStyles.None, CultureInfo.InvariantCulture, out long size))
+            if (long.TryParse(name.AsSpan(10, name.Length - 12), NumberStyles.None, CultureInfo.InvariantCulture,
+                out long size))
                 yield return new HugepagePool(node, size, 0, 0, $"{directory}/{name}").Reread(host);
     }
 }

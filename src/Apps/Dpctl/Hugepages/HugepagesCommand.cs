@@ -15,7 +15,8 @@ internal static class HugepagesCommand
             return CommandLine.Ok;
         }
         if (pools.Count == 0)
-            throw new DataplaneException("this kernel has no hugepages", "neither /sys/devices/system/node/node*/hugepages nor "
+            throw new DataplaneException("this kernel has no hugepages",
+                "neither /sys/devices/system/node/node*/hugepages nor "
                 + "/sys/kernel/mm/hugepages is there", "use a kernel built with CONFIG_HUGETLBFS");
         Table table = new Table().AddColumns("Node", "Size").AddColumn(new TableColumn("Total").RightAligned())
             .AddColumn(new TableColumn("Free").RightAligned()).AddColumn(new TableColumn("Total MB").RightAligned());
@@ -31,7 +32,8 @@ internal static class HugepagesCommand
     {
         if (count < 0)
             throw new ConfigException($"{count} is not a number of pages", fix: "give 0 or more");
-        IReadOnlyList<HugepagePool> pools = node == null ? HugepagePool.ReadMachine(host) : HugepagePool.ReadNodes(host);
+        IReadOnlyList<HugepagePool> pools = node == null ? HugepagePool.ReadMachine(host)
+            : HugepagePool.ReadNodes(host);
         SetCount(host, console, Select(pools, sizeKb, node)[0], count);
         return CommandLine.Ok;
     }
@@ -51,16 +53,19 @@ internal static class HugepagesCommand
             && (node == null || pool.Node == node)).ToArray();
         if (selected.Length > 0)
             return selected;
-        string wanted = (sizeKb == null ? "" : " of " + PageSize.Format(sizeKb.Value)) + (node == null ? "" : $" on node {node}");
+        string wanted = (sizeKb == null ? "" : " of " + PageSize.Format(sizeKb.Value))
+            + (node == null ? "" : $" on node {node}");
         throw new ConfigException($"there are no hugepages{wanted}", fix: pools.Count == 0
-            ? "use a kernel built with CONFIG_HUGETLBFS" : "there are " + string.Join(", ", pools.Select(pool => pool.Name)));
+            ? "use a kernel built with CONFIG_HUGETLBFS"
+            : "there are " + string.Join(", ", pools.Select(pool => pool.Name)));
     }
 
     private static void SetCount(Host host, IAnsiConsole console, HugepagePool before, long wanted)
     {
         host.Write(before.CountFile, $"{wanted}");
         HugepagePool after = before.Reread(host);
-        console.WriteLine($"{before.Name}: had {before.Total}, asked for {wanted}, have {after.Total} ({after.Free} free)");
+        console.WriteLine($"{before.Name}: had {before.Total}, asked for {wanted}, have {after.Total} ({after.Free} "
+            + $"free)");
         if (after.Total < wanted)
             throw new DataplaneException($"asked for {wanted} pages of {before.Name}, got {after.Total}",
                 "the kernel found no more unbroken memory of that size",

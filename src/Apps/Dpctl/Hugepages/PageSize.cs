@@ -11,8 +11,8 @@ internal static class PageSize
     {
         string size = text.Trim().ToUpperInvariant().TrimEnd('B');
         long unit = size.Length == 0 ? 0 : size[^1] switch { 'K' => 1, 'M' => 1 << 10, 'G' => 1 << 20, _ => 0 };
-        return unit > 0 && long.TryParse(size.AsSpan(0, size.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture,
-            out long number) && number is > 0 and < 1 << 20 ? number * unit
+        return unit > 0 && long.TryParse(size.AsSpan(0, size.Length - 1), NumberStyles.None,
+            CultureInfo.InvariantCulture, out long number) && number is > 0 and < 1 << 20 ? number * unit
             : throw new ConfigException($"--size: '{text}' is not a page size", fix: "write 2M, 1G or 2048k");
     }
 

@@ -24,12 +24,14 @@ internal sealed record NetDevice(string Name, string? Driver, string Mac, long M
             .Select((name, index) => Read(host, name, index, routed.Contains(name), drivers)).ToArray();
     }
 
-    private static NetDevice Read(Host host, string name, int index, bool hasDefaultRoute, IReadOnlyList<PortDriver> drivers)
+    private static NetDevice Read(Host host, string name, int index, bool hasDefaultRoute,
+        IReadOnlyList<PortDriver> drivers)
     {
         string directory = $"/sys/class/net/{name}";
         string? device = host.RealPath($"{directory}/device");
         string? pci = device == null ? null : PciNetDevice.AddressPattern().Matches(device).LastOrDefault()?.Value;
-        // virtio: the driver that counts is that of the PCI function's child, and the group that of the function itself.
+        // virtio: the driver that counts is that of the PCI function's child, and the group that of the function
+        // itself.
         string? group = pci == null ? null : host.RealPath($"/sys/bus/pci/devices/{pci}/iommu_group");
         return new NetDevice(name, Path.GetFileName(host.RealPath($"{directory}/device/driver")),
             host.Read($"{directory}/address") ?? "", host.ReadNumber($"{directory}/mtu") ?? 0,
@@ -52,7 +54,8 @@ internal sealed partial record PciNetDevice(string Address, string Id, string? D
 
     /// <summary>All of them, by address.</summary>
     internal static IReadOnlyList<PciNetDevice> ReadUnbound(Host host, IReadOnlyList<NetDevice> interfaces) =>
-        host.List(Bus).Where(address => host.Read($"{Bus}/{address}/class")?.StartsWith("0x02", StringComparison.Ordinal) == true
+        host.List(Bus).Where(address => host.Read($"{Bus}/{address}/class")?.StartsWith("0x02",
+        StringComparison.Ordinal) == true
                 && interfaces.All(netdev => netdev.Pci != address))
             .Select(address => new PciNetDevice(address,
                 $"{host.Read($"{Bus}/{address}/vendor")?[2..]}:{host.Read($"{Bus}/{address}/device")?[2..]}",

@@ -27,11 +27,12 @@ internal static class PortsCommand
 
     private static void PrintInterfaces(IReadOnlyList<NetDevice> interfaces, IAnsiConsole console)
     {
-        Table table = Titled("Kernel interfaces", "Name", "Driver", "MAC", "MTU", "State", "PCI", "Group", "Use as a port");
+        Table table = Titled("Kernel interfaces", "Name", "Driver", "MAC", "MTU", "State", "PCI", "Group",
+            "Use as a port");
         foreach (NetDevice netdev in interfaces)
             Row(table, netdev.Name, netdev.Driver ?? "virtual", netdev.Mac, $"{netdev.Mtu}",
-                netdev.State + (netdev.HasDefaultRoute ? ", default route" : ""), netdev.Pci ?? "-", netdev.IommuGroup ?? "-",
-                netdev.Vdevs.Count > 0 ? string.Join('\n', netdev.Vdevs) : "no driver of ours serves it yet");
+                netdev.State + (netdev.HasDefaultRoute ? ", default route" : ""), netdev.Pci ?? "-", netdev.IommuGroup
+                ?? "-", netdev.Vdevs.Count > 0 ? string.Join('\n', netdev.Vdevs) : "no driver of ours serves it yet");
         console.Write(table);
     }
 
@@ -39,7 +40,8 @@ internal static class PortsCommand
     {
         if (unbound.Count == 0)
             return;
-        Table table = Titled("Network functions without a kernel interface", "PCI", "Device", "Driver", "Group", "Use as a port");
+        Table table = Titled("Network functions without a kernel interface", "PCI", "Device", "Driver", "Group",
+            "Use as a port");
         foreach (PciNetDevice function in unbound)
             Row(table, function.Address, function.Id, function.Driver ?? "none", function.IommuGroup ?? "-",
                 "no driver of ours serves it yet");
@@ -63,5 +65,6 @@ internal static class PortsCommand
         return table;
     }
 
-    private static void Row(Table table, params string[] cells) => table.AddRow(cells.Select(cell => new Text(cell)).ToArray());
+    private static void Row(Table table, params string[] cells) =>
+        table.AddRow(cells.Select(cell => new Text(cell)).ToArray());
 }

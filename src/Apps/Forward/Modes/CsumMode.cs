@@ -3,8 +3,8 @@ using Dataplane.Net;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>
-/// <c>csum</c>: checks IPv4, TCP and UDP checksums in software and writes them anew. A packet that came with a wrong one
-/// is counted, and sent on with it.
+/// <c>csum</c>: checks IPv4, TCP and UDP checksums in software and writes them anew. A packet that came with a wrong
+/// one is counted, and sent on with it.
 /// </summary>
 internal readonly struct CsumMode : ITransform
 {

@@ -6,7 +6,8 @@ namespace Dataplane.Apps.Forward;
 /// <c>txonly</c> (one flow) and <c>flowgen</c> (many): makes UDP packets as fast as the queue takes them. What comes in
 /// is received, counted and freed.
 /// </summary>
-internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, Mempool pool, PacketTemplate frame, int flows) : ForwardStream(rx, tx)
+internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, Mempool pool, PacketTemplate frame, int flows)
+    : ForwardStream(rx, tx)
 {
     private int _flow;
 

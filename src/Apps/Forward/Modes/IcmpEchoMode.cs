@@ -42,7 +42,8 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
 
     private bool AnswerArp(ref HeaderCursor cursor)
     {
-        if (!cursor.TryRead(out HeaderRef<ArpHeader> arp) || !arp.Value.IsEthernetIPv4 || arp.Value.Operation != ArpHeader.Request)
+        if (!cursor.TryRead(out HeaderRef<ArpHeader> arp) || !arp.Value.IsEthernetIPv4
+            || arp.Value.Operation != ArpHeader.Request)
             return false;
         IPv4Address asked = arp.Value.TargetProtocol;
         arp.Value.Operation = ArpHeader.Reply;

@@ -2,7 +2,8 @@ using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
 
-/// <summary><c>mac</c>: from the sending port's address to the configured peer's. Frames too short for that pass as they are.</summary>
+/// <summary><c>mac</c>: from the sending port's address to the configured peer's. Frames too short for that pass as
+/// they are.</summary>
 internal readonly struct MacMode(EtherAddr source, EtherAddr destination) : ITransform
 {
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
@@ -80,6 +81,7 @@ internal readonly struct FiveTupleSwapMode : ITransform
         }
         // TCP and UDP both begin with the two ports.
         if (protocol is IPProtocols.Tcp or IPProtocols.Udp && cursor.TryRead(out HeaderRef<UdpHeader> ports))
-            (ports.Value.SourcePort, ports.Value.DestinationPort) = (ports.Value.DestinationPort, ports.Value.SourcePort);
+            (ports.Value.SourcePort, ports.Value.DestinationPort) =
+                (ports.Value.DestinationPort, ports.Value.SourcePort);
     }
 }

@@ -3,8 +3,8 @@ using System.Runtime.CompilerServices;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>
-/// <c>noisy</c>: a network function with a working set and a queue of its own. Reads and writes random places of a buffer
-/// for every packet, and may hold packets in a FIFO that it sends on when full or after a time.
+/// <c>noisy</c>: a network function with a working set and a queue of its own. Reads and writes random places of a
+/// buffer for every packet, and may hold packets in a FIFO that it sends on when full or after a time.
 /// </summary>
 internal sealed class NoisyStream : ForwardStream
 {
