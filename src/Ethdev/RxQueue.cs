@@ -108,6 +108,8 @@ public abstract unsafe class RxQueue
     private int RxBurstFast(Span<Mbuf> burst)
     {
         int received = Receive(burst);
+        if (MbufDebug.Enabled)
+            MbufDebug.Transfer(burst[..received], MbufOwner.Application, Lcore.CurrentId);
         QueueStats* stats = Stats;
         stats->Packets += (uint)received;
         stats->Calls++;

@@ -109,7 +109,11 @@ public abstract unsafe class TxQueue
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private int TxBurstFast(ReadOnlySpan<Mbuf> packets)
     {
+        if (MbufDebug.Enabled)
+            MbufDebug.Transfer(packets, MbufOwner.Device, Port.Id);   // before: the driver may free them at once
         int sent = Transmit(packets);
+        if (MbufDebug.Enabled)
+            MbufDebug.Transfer(packets[sent..], MbufOwner.Application, Lcore.CurrentId);
         QueueStats* stats = Stats;
         stats->Packets += (uint)sent;
         stats->Calls++;

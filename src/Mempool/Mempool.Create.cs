@@ -109,7 +109,7 @@ public sealed unsafe partial class Mempool
         header->CacheSize = (uint)cacheSize;
         header->Count = (uint)count;
         header->ElementBytes = (uint)elementBytes;
-        header->StrideBytes = MempoolLayout.For((uint)elementBytes, flags).StrideBytes;
+        header->StrideBytes = LayoutOf(memory, header).StrideBytes;
         header->NumaNode = zone.NumaNode;
         MempoolHeader.CacheOf(header, Lcore.NoId)->Init(0, shared: true);
         for (int lcore = 0; lcore < Lcore.Max; lcore++)
@@ -176,9 +176,12 @@ public sealed unsafe partial class Mempool
         }
     }
 
+    private static MempoolLayout LayoutOf(Memory memory, MempoolHeader* header) =>
+        MempoolLayout.For(header->ElementBytes, header->Flags, memory.Channels, memory.Ranks);
+
     private static uint Carve(Memory memory, MempoolHeader* header, Memzone zone, uint want, ref nint* link)
     {
-        MempoolLayout layout = MempoolLayout.For(header->ElementBytes, header->Flags);
+        MempoolLayout layout = LayoutOf(memory, header);
         byte* slot = (byte*)zone.Address, end = slot + zone.SizeBytes;
         uint cut = 0;
         while (cut < want && (nuint)(end - slot) >= layout.StrideBytes)

@@ -104,7 +104,7 @@ internal sealed class PortSetup : IDisposable
             TxQueues = txQueues,
             Mtu = _options.Mtu,
             RxOffloads = _options.Offloads ? info.RxOffloads & WantedRx : RxOffloads.None,
-            TxOffloads = _options.Offloads ? info.TxOffloads & WantedTx : TxOffloads.None,
+            TxOffloads = _options.Offloads ? info.TxOffloads & (WantedTx | FastFree) : TxOffloads.None,
         });
         Mempool pool = PoolOf(info.NumaNode);
         for (int queue = 0; queue < _options.RxQueues; queue++)
@@ -136,6 +136,10 @@ internal sealed class PortSetup : IDisposable
 
     private const TxOffloads WantedTx = TxOffloads.MultiSegments | TxOffloads.TcpTso | TxOffloads.Ipv4Checksum
         | TxOffloads.UdpChecksum | TxOffloads.TcpChecksum | TxOffloads.VlanInsert;
+
+    /// <summary>What a queue may be promised when every packet is one mbuf of the one pool.</summary>
+    private TxOffloads FastFree => Ports.All(port => port.Info.NumaNode == Ports[0].Info.NumaNode
+        && (port.Info.RxOffloads & (RxOffloads.Scatter | RxOffloads.TcpLro)) == 0) ? TxOffloads.FastFree : TxOffloads.None;
 
     private Mempool PoolOf(int node)
     {

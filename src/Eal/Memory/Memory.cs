@@ -27,6 +27,8 @@ public sealed unsafe partial class Memory : IDisposable
         _zones = new(layout.Tables);
         _nodes = [.. layout.Heaps.Select(heap => heap.NumaNode)];
         _sys = config.Sys;
+        Channels = config.Channels;
+        Ranks = config.Ranks;
         IovaMode = config.PhysicalAddresses ? IovaMode.Pa : IovaMode.Va;
     }
 
@@ -49,6 +51,12 @@ public sealed unsafe partial class Memory : IDisposable
                 return [.. _layout.Lists.SelectMany(list => list.Memsegs)];
         }
     }
+
+    /// <summary>Memory channels as <c>-n</c> says, 0 when it does not; pools spread their objects over them.</summary>
+    internal int Channels { get; }
+
+    /// <summary>Memory ranks as <c>-r</c> says, 0 when it does not.</summary>
+    internal int Ranks { get; }
 
     /// <summary>First address of the range everything lies in.</summary>
     internal nuint BaseAddress => _layout.Base;

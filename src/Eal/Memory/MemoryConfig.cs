@@ -33,6 +33,12 @@ internal sealed record MemoryConfig
     /// <summary>How many of the lcores are on each node, which shares out <see cref="TotalBytes"/>.</summary>
     internal IReadOnlyDictionary<int, int> LcoresByNode { get; init; } = new Dictionary<int, int>();
 
+    /// <summary>Memory channels, 0: not said.</summary>
+    internal int Channels { get; init; }
+
+    /// <summary>Memory ranks, 0: not said.</summary>
+    internal int Ranks { get; init; }
+
     /// <summary>The root of sysfs.</summary>
     internal string Sys { get; init; } = "/sys";
 
@@ -56,6 +62,8 @@ internal sealed record MemoryConfig
             BaseAddress = options.BaseVirtAddr ?? DefaultBaseAddress,
             BaseAddressGiven = options.BaseVirtAddr != null,
             PhysicalAddresses = options.IovaMode == IovaMode.Pa,
+            Channels = options.MemoryChannels ?? 0,
+            Ranks = options.MemoryRanks ?? 0,
             LcoresByNode = lcoresByNode ?? new Dictionary<int, int>(),
         };
     }
