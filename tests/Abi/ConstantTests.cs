@@ -20,7 +20,9 @@ public partial class ConstantTests
         ["SockIos"] = "sys/ioctl.h net/if.h net/if_arp.h",
         ["Socket"] = "sys/socket.h",
         ["Statfs"] = "linux/magic.h",
+        ["Timerfd"] = "sys/timerfd.h",
         ["Uio"] = "limits.h",
+        ["Unistd"] = "unistd.h",
         ["VirtioNet"] = "linux/virtio_net.h",
     };
 

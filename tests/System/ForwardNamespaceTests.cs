@@ -46,7 +46,8 @@ public sealed class ForwardNamespaceTests
         string client = "";
         for (int tries = 0; tries < 20; tries++)
         {
-            (int exit, client) = Host.TryRun("ip", "netns", "exec", left, "iperf3", "-c", RightAddress, "-t", "10", "-J");
+            (int exit, client) = Host.TryRun("ip", "netns", "exec", left, "iperf3", "-c", RightAddress, "-t", "10",
+                "-J");
             if (exit == 0)
                 break;
             Thread.Sleep(250);
@@ -61,7 +62,8 @@ public sealed class ForwardNamespaceTests
         JsonElement packets = report.GetProperty("packets");
         Assert.Equal(0, packets.GetProperty("unaccounted").GetInt64());
         Assert.True(packets.GetProperty("received").GetInt64() > 10_000);
-        long ports(string counter) => report.GetProperty("ports").EnumerateArray().Sum(p => p.GetProperty(counter).GetInt64());
+        long ports(string counter) => report.GetProperty("ports").EnumerateArray()
+            .Sum(p => p.GetProperty(counter).GetInt64());
         Assert.Equal(packets.GetProperty("received").GetInt64(), ports("rxPackets"));
         Assert.Equal(packets.GetProperty("sent").GetInt64(), ports("txPackets") + ports("txErrors"));
         Assert.Equal(0, report.GetProperty("lcores")[0].GetProperty("allocatedBytes").GetInt64());

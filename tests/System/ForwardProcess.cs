@@ -50,7 +50,8 @@ internal sealed partial class ForwardProcess : IDisposable
     internal static Process Start(params string[] arguments) =>
         Host.Start("dotnet", [Path.Combine(AppContext.BaseDirectory, "Forward.dll"), .. arguments]);
 
-    /// <summary>Asks it to stop as Ctrl-C does; its summary. Every packet must be accounted for and every mbuf back.</summary>
+    /// <summary>Asks it to stop as Ctrl-C does; its summary. Every packet must be accounted for and every mbuf
+    /// back.</summary>
     internal JsonElement Stop()
     {
         var clock = Stopwatch.StartNew();
