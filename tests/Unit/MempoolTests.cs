@@ -33,7 +33,8 @@ public unsafe class MempoolTests
     [InlineData(8, 4)]
     public void Create_ChannelsAndRanksGiven_SpreadsOverThem(int channels, int ranks)
     {
-        using Eal eal = Eal.Initialize(new EalOptions { NoHuge = true, MemoryChannels = channels, MemoryRanks = ranks });
+        using Eal eal = Eal.Initialize(new EalOptions { NoHuge = true, MemoryChannels = channels,
+            MemoryRanks = ranks });
         using Mempool pool = Mempool.Create(eal.Memory, "spread", 16, elementBytes: 64 * 12 - 72);
         Assert.Equal(1, BigInteger.GreatestCommonDivisor(pool.StrideBytes / 64, channels * ranks));
     }

@@ -139,7 +139,8 @@ internal sealed class PortSetup : IDisposable
 
     /// <summary>What a queue may be promised when every packet is one mbuf of the one pool.</summary>
     private TxOffloads FastFree => Ports.All(port => port.Info.NumaNode == Ports[0].Info.NumaNode
-        && (port.Info.RxOffloads & (RxOffloads.Scatter | RxOffloads.TcpLro)) == 0) ? TxOffloads.FastFree : TxOffloads.None;
+        && (port.Info.RxOffloads & (RxOffloads.Scatter | RxOffloads.TcpLro)) == 0) ? TxOffloads.FastFree
+        : TxOffloads.None;
 
     private Mempool PoolOf(int node)
     {
