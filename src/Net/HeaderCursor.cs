@@ -67,8 +67,8 @@ public static class HeaderExtensions
     /// <summary>The bytes at <paramref name="offset"/> as a header, in place.</summary>
     /// <param name="data">Packet bytes.</param>
     /// <param name="offset">Bytes from its start.</param>
-    /// <exception cref="ArgumentOutOfRangeException">It does not fit: check the length first, once for all
-    /// headers (the check in here then folds away).</exception>
+    /// <exception cref="ArgumentOutOfRangeException">It does not fit: check the length first, once for all headers
+    /// (what is left in here is one compare).</exception>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ref T HeaderAt<T>(this Span<byte> data, int offset = 0) where T : unmanaged =>
         ref MemoryMarshal.AsRef<T>(data[offset..]);
