@@ -11,6 +11,12 @@ namespace Dataplane;
 /// </summary>
 public static unsafe class MbufDynamic
 {
+    /// <summary>Name of the <see cref="ulong"/> field: time of receipt. RTE_MBUF_DYNFIELD_TIMESTAMP_NAME.</summary>
+    public const string TimestampField = "rte_dynfield_timestamp";
+
+    /// <summary>Name of the flag that says the time is there. RTE_MBUF_DYNFLAG_RX_TIMESTAMP_NAME.</summary>
+    public const string RxTimestampFlag = "rte_dynflag_rx_timestamp";
+
     private const string ZoneName = "mbuf_dynamic";
     private const int FirstFlag = 23, LastFlag = 40;
 

@@ -5,7 +5,7 @@ namespace Dataplane.Native;
 /// <summary>Clocks. time.h, linux/time.h.</summary>
 internal static unsafe partial class Clock
 {
-    internal const int CLOCK_MONOTONIC = 1, CLOCK_MONOTONIC_RAW = 4;
+    internal const int CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_MONOTONIC_RAW = 4;
 
     [StructLayout(LayoutKind.Explicit, Size = 16)]
     internal struct timespec
@@ -17,7 +17,7 @@ internal static unsafe partial class Clock
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int clock_gettime(int clockid, timespec* tp);
 
-    /// <summary>A clock in nanoseconds; both clocks above are there on every Linux that runs .NET.</summary>
+    /// <summary>A clock in nanoseconds; the clocks above are there on every Linux that runs .NET.</summary>
     internal static long Nanoseconds(int clockid)
     {
         timespec now;

@@ -6,6 +6,6 @@ public static class Drivers
     /// <summary>All of them, for <see cref="PortList.Probe"/>.</summary>
     public static IReadOnlyList<PortDriver> All { get; } =
     [
-        new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new TapPmd(), new TunPmd(),
+        new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new PcapPmd(), new TapPmd(), new TunPmd(),
     ];
 }
