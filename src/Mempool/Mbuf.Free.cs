@@ -54,6 +54,33 @@ public readonly unsafe partial struct Mbuf
         }
     }
 
+    /// <summary>
+    /// Frees every packet of the span, none of them null, and counts their bytes on the way: for a driver that is done
+    /// with a packet when it has seen its length.
+    /// </summary>
+    /// <remarks>One look at each header and no branch: whole packets of one pool go back in one copy.</remarks>
+    /// <returns>The sum of the packets' lengths.</returns>
+    public static ulong FreeBulkCounted(ReadOnlySpan<Mbuf> packets)
+    {
+        if (packets.IsEmpty)
+            return 0;
+        void* pool = packets[0].Header->Pool;
+        ulong bytes = 0, odd = 0;
+        foreach (Mbuf packet in packets)
+        {
+            MbufHeader* m = packet.Header;
+            bytes += m->PktLen;
+            odd |= (*(uint*)&m->RefCnt ^ OneAndOne) | (((byte*)m)[AttachedByte] & (uint)Attached)
+                | ((nuint)m->Pool ^ (nuint)pool);
+        }
+        if (odd != 0)
+            FreeBulk(packets);
+        else
+            MempoolCore.Put((MempoolHeader*)pool, MempoolHeader.CurrentCache((MempoolHeader*)pool),
+                ref Unsafe.As<Mbuf, nint>(ref MemoryMarshal.GetReference(packets)), (uint)packets.Length);
+        return bytes;
+    }
+
     /// <summary>Gives up this one segment; it must be in no chain, or the caller has unlinked it.</summary>
     public void FreeSegment()
     {

@@ -20,23 +20,20 @@ internal sealed unsafe class NullTxQueue : TxQueue
     {
         if (_dummy != null)
             CopyOut(packets);
-        ulong bytes = 0;
-        foreach (Mbuf packet in packets)
-            bytes += packet.Header->PktLen;
-        Stats->Bytes += bytes;
-        if (_fastFree && !packets.IsEmpty)
-            FreeFast(packets);
-        else
-            Mbuf.FreeBulk(packets);
+        Stats->Bytes += _fastFree && !packets.IsEmpty ? FreeFast(packets) : Mbuf.FreeBulkCounted(packets);
         return packets.Length;
     }
 
     // What the application promised with FastFree: one pool, one segment, one owner.
-    private static void FreeFast(ReadOnlySpan<Mbuf> packets)
+    private static ulong FreeFast(ReadOnlySpan<Mbuf> packets)
     {
+        ulong bytes = 0;
+        foreach (Mbuf packet in packets)
+            bytes += packet.Header->PktLen;
         var pool = (MempoolHeader*)packets[0].Header->Pool;
         MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool),
             ref MemoryMarshal.GetReference(MemoryMarshal.Cast<Mbuf, nint>(packets)), (uint)packets.Length);
+        return bytes;
     }
 
     private void CopyOut(ReadOnlySpan<Mbuf> packets)
