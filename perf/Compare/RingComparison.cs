@@ -54,7 +54,7 @@ internal sealed class RingComparison : IComparison
         double cycles = 0;
         eal.Launch(0, _ =>
         {
-            nuint[] items = new nuint[bulk];
+            Span<nuint> items = Comparisons.Aligned<nuint>(eal, bulk);
             const int iterations = 1 << 23;
             ulong start = Tsc.Read();
             Pairs<TSide>(ring, items, iterations);
@@ -83,13 +83,13 @@ internal sealed class RingComparison : IComparison
         eal.Launch(0, _ =>
         {
             Meet(ref ready);
-            enqueue = EnqueueAll<TSide>(ring, new nuint[bulk], iterations);
+            enqueue = EnqueueAll<TSide>(ring, Comparisons.Aligned<nuint>(eal, bulk), iterations);
             return 0;
         });
         eal.Launch(1, _ =>
         {
             Meet(ref ready);
-            dequeue = DequeueAll<TSide>(ring, new nuint[bulk], iterations);
+            dequeue = DequeueAll<TSide>(ring, Comparisons.Aligned<nuint>(eal, bulk), iterations);
             return 0;
         });
         eal.Wait(0);

@@ -27,10 +27,10 @@ internal sealed class StackComparison : IComparison
         double standard = 0, lockFree = 0;
         eal.Launch(0, _ =>
         {
-            Pairs(locked, new nuint[Bulk], Iterations / 10);
-            standard = Pairs(locked, new nuint[Bulk], Iterations);
-            Pairs(free, new nuint[Bulk], Iterations / 10);
-            lockFree = Pairs(free, new nuint[Bulk], Iterations);
+            Pairs(locked, Comparisons.Aligned<nuint>(eal, Bulk), Iterations / 10);
+            standard = Pairs(locked, Comparisons.Aligned<nuint>(eal, Bulk), Iterations);
+            Pairs(free, Comparisons.Aligned<nuint>(eal, Bulk), Iterations / 10);
+            lockFree = Pairs(free, Comparisons.Aligned<nuint>(eal, Bulk), Iterations);
             return 0;
         });
         eal.Wait(0);

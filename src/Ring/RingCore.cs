@@ -16,11 +16,13 @@ internal static unsafe class RingCore
         where TSync : struct, IRingSync where T : unmanaged
     {
         count = TSync.Claim(&ring->Producer, &ring->Consumer, ring->Capacity, count, claim, out uint head, out free);
-        if (count != 0)
-        {
-            CopyIn(ring, head, ref items, count);
-            TSync.Publish(&ring->Producer, head, count);
-        }
+        if (count == 0)
+            return 0;
+        uint slot = head & ring->Mask;
+        if (slot + count > ring->Size || Bytes<T>(count) < RingCopy.Block)
+            return EnqueueRest<TSync, T>(ring, head, ref items, count);
+        RingCopy.CopyBlocks(ref At<T>(ref *RingHeader.Slots(ring), slot), ref Unsafe.As<T, byte>(ref items), Bytes<T>(count));
+        TSync.Publish(&ring->Producer, head, count);
         return count;
     }
 
@@ -31,11 +33,32 @@ internal static unsafe class RingCore
         out uint available) where TSync : struct, IRingSync where T : unmanaged
     {
         count = TSync.Claim(&ring->Consumer, &ring->Producer, 0, count, claim, out uint head, out available);
-        if (count != 0)
-        {
-            CopyOut(ring, head, ref items, count);
-            TSync.Publish(&ring->Consumer, head, count);
-        }
+        if (count == 0)
+            return 0;
+        uint slot = head & ring->Mask;
+        if (slot + count > ring->Size || Bytes<T>(count) < RingCopy.Block)
+            return DequeueRest<TSync, T>(ring, head, ref items, count);
+        RingCopy.CopyBlocks(ref Unsafe.As<T, byte>(ref items), ref At<T>(ref *RingHeader.Slots(ring), slot), Bytes<T>(count));
+        TSync.Publish(&ring->Consumer, head, count);
+        return count;
+    }
+
+    // What wraps or is short ends in a call, so that the straight way keeps all it needs in registers.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static uint EnqueueRest<TSync, T>(RingHeader* ring, uint head, ref T items, uint count)
+        where TSync : struct, IRingSync where T : unmanaged
+    {
+        CopyIn(ring, head, ref items, count);
+        TSync.Publish(&ring->Producer, head, count);
+        return count;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static uint DequeueRest<TSync, T>(RingHeader* ring, uint head, ref T items, uint count)
+        where TSync : struct, IRingSync where T : unmanaged
+    {
+        CopyOut(ring, head, ref items, count);
+        TSync.Publish(&ring->Consumer, head, count);
         return count;
     }
 
