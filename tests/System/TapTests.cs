@@ -112,6 +112,11 @@ public class TapTests
         using Process ping = Host.Start("ping", "-c", "1", "-W", "5", "10.92.0.2");
 
         Mbuf packet = PortRig.CollectOne(port.RxQueues[0]);
+        while (packet.Data[0] >> 4 == 6)   // router solicitations, from before IPv6 was switched off
+        {
+            packet.Free();
+            packet = PortRig.CollectOne(port.RxQueues[0]);
+        }
 
         Assert.Equal(84, packet.PacketLength);
         ref IPv4Header ip = ref packet.Data.HeaderAt<IPv4Header>();
@@ -122,7 +127,7 @@ public class TapTests
         icmp.Type = 0;
         PortRig.SendAll(port.TxQueues[0], [packet]);
         Assert.True(ping.WaitForExit(6000));
-        Assert.Equal(0, ping.ExitCode);
+        Assert.True(ping.ExitCode == 0, ping.StandardOutput.ReadToEnd() + ping.StandardError.ReadToEnd());
     }
 
     [Fact]
