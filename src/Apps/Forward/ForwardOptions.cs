@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -98,10 +99,8 @@ internal static class ForwardCommandLine
         Number("--noisy-tx-sw-buffer-size", "noisy: packets held in a FIFO.", 0, 0, 1 << 20);
     private static readonly Option<int> s_noisyFlush =
         Number("--noisy-tx-sw-buffer-flushtime", "noisy: ms until an idle FIFO is flushed.", 0, 0, 1 << 20);
-    private static readonly Option<double> s_period = new("--stats-period")
-    { Description = "Seconds between tables; 0 = none.", DefaultValueFactory = _ => 1 };
-    private static readonly Option<double> s_duration = new("--duration")
-    { Description = "Seconds to run; 0 = until Ctrl-C.", DefaultValueFactory = _ => 0 };
+    private static readonly Option<double> s_period = Seconds("--stats-period", "Seconds between tables; 0 = none.", 1);
+    private static readonly Option<double> s_duration = Seconds("--duration", "Seconds to run; 0 = until Ctrl-C.", 0);
     private static readonly Option<bool> s_plain = new("--plain") { Description = "Plain lines even on a terminal." };
     private static readonly Option<FileInfo?> s_json =
         new("--json") { Description = "Write the summary to this file." };
@@ -120,7 +119,7 @@ internal static class ForwardCommandLine
             s_json])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
-        exitCode = root.Parse(args).Invoke();
+        exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         return options;
     }
 
@@ -140,7 +139,7 @@ internal static class ForwardCommandLine
         Mtu = result.GetValue(s_mtu),
         Promiscuous = !result.GetValue(s_noPromiscuous),
         Offloads = !result.GetValue(s_noOffloads),
-        Peers = result.GetValue(s_peers)!.Select(ParsePeer).ToDictionary(),
+        Peers = ParsePeers(result.GetValue(s_peers)!),
         FrameBytes = result.GetValue(s_frame),
         Flows = result.GetValue(s_flows),
         Noisy = new NoisyOptions(result.GetValue(s_noisyMemory), result.GetValue(s_noisyReads),
@@ -148,8 +147,27 @@ internal static class ForwardCommandLine
         StatsPeriodSeconds = result.GetValue(s_period),
         DurationSeconds = result.GetValue(s_duration),
         Plain = result.GetValue(s_plain),
-        JsonPath = result.GetValue(s_json)?.FullName,
+        JsonPath = CheckFolder(result.GetValue(s_json)),
     };
+
+    /// <summary>Better now than after hours of forwarding.</summary>
+    private static string? CheckFolder(FileInfo? json) => json is { Directory.Exists: false }
+        ? throw new ConfigException($"--json {json}", why: $"there is no directory {json.DirectoryName}",
+            fix: $"mkdir -p {json.DirectoryName}")
+        : json?.FullName;
+
+    private static Dictionary<int, MacAddress> ParsePeers(string[] texts)
+    {
+        var peers = new Dictionary<int, MacAddress>();
+        foreach (string text in texts)
+        {
+            (int port, MacAddress mac) = ParsePeer(text);
+            if (!peers.TryAdd(port, mac))
+                throw new ConfigException($"--eth-peer {text}", why: $"port {port} has a peer already, {peers[port]}",
+                    fix: "give it once");
+        }
+        return peers;
+    }
 
     private static KeyValuePair<int, MacAddress> ParsePeer(string text)
     {
@@ -165,6 +183,20 @@ internal static class ForwardCommandLine
     {
         var option = new Option<int>(name) { Description = help, DefaultValueFactory = _ => fallback };
         option.Validators.Add(result => Check(result, name, min, max));
+        return option;
+    }
+
+    private static Option<double> Seconds(string name, string help, double fallback)
+    {
+        var option = new Option<double>(name) { Description = help, DefaultValueFactory = _ => fallback };
+        option.Validators.Add(result =>
+        {
+            // A wait longer than int.MaxValue milliseconds is none that .NET knows.
+            if (double.TryParse(result.Tokens.SingleOrDefault()?.Value, CultureInfo.InvariantCulture, out double value)
+                && value is not (>= 0 and <= 2_000_000))
+                result.AddError(string.Create(CultureInfo.InvariantCulture,
+                    $"{name} wants 0 to 2000000 seconds, not {value}"));
+        });
         return option;
     }
 

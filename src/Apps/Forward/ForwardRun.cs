@@ -22,10 +22,10 @@ internal static class ForwardRun
         Sample first = sampler.Read();
         int collections = GC.CollectionCount(0);
         TimeSpan pause = Eal.GcPauseTotal;
-        foreach (ForwardLcore one in work)
-            eal.Launch(one.LcoreId, new ForwardWorker(one, drain: isDemo));
         if (tester is { } far)
             eal.Launch(lcores[1], far);
+        foreach (ForwardLcore one in work)
+            eal.Launch(one.LcoreId, new ForwardWorker(one, tester));
         new Display(sampler, options).Run(time => eal.StopToken.WaitHandle.WaitOne(time));
         eal.RequestStop();
         eal.WaitAll();

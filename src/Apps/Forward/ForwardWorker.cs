@@ -17,8 +17,9 @@ internal sealed class ForwardLcore(int lcoreId, ForwardStream[] streams, int bur
 }
 
 /// <summary>The poll loop.</summary>
-/// <param name="drain">After the stop, goes on until no packet comes any more, 200 ms at the most.</param>
-internal readonly struct ForwardWorker(ForwardLcore work, bool drain) : ILcoreWorker
+/// <param name="work">The lcore's share.</param>
+/// <param name="tester">The demo's far ends, which stop first: until they are done it goes on.</param>
+internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : ILcoreWorker
 {
     public int Run(Lcore lcore)
     {
@@ -35,8 +36,9 @@ internal readonly struct ForwardWorker(ForwardLcore work, bool drain) : ILcoreWo
             meter.Count(busy);
         }
         work.AllocatedBytes = GC.GetAllocatedBytesForCurrentThread() - before;
-        if (drain)
-            Drain(streams, burst);
+        while (tester is { IsDone: false })
+            foreach (ForwardStream stream in streams)
+                stream.Step(burst);
         foreach (ForwardStream stream in streams)
             stream.Finish();
         return 0;
@@ -49,18 +51,5 @@ internal readonly struct ForwardWorker(ForwardLcore work, bool drain) : ILcoreWo
         for (int i = 0; i < 100; i++)
             foreach (ForwardStream stream in streams)
                 stream.Step(burst);
-    }
-
-    private static void Drain(ForwardStream[] streams, Span<Mbuf> burst)
-    {
-        long deadline = Environment.TickCount64 + 200, quietUntil = 0;
-        while (Environment.TickCount64 < deadline && (quietUntil == 0 || Environment.TickCount64 < quietUntil))
-        {
-            bool busy = false;
-            foreach (ForwardStream stream in streams)
-                busy |= stream.Step(burst);
-            if (busy || quietUntil == 0)
-                quietUntil = Environment.TickCount64 + 50;
-        }
     }
 }

@@ -98,6 +98,11 @@ internal sealed class PortSetup : IDisposable
                 + $"transmit queues", why: $"--rxq {_options.RxQueues} --txq {txQueues} asks for more",
                 fix: info.DriverName is "net_af_packet" or "net_tap" ? "give the device more queue pairs in its --vdev"
                 : null);
+        // A transmit queue belongs to one lcore, so two streams never share one.
+        if (txQueues < _options.RxQueues)
+            throw new ConfigException($"--txq {txQueues} is less than --rxq {_options.RxQueues}",
+                why: "what comes in by each receive queue leaves by a transmit queue of its own",
+                fix: "leave --txq out");
         port.Configure(new PortConfig
         {
             RxQueues = _options.RxQueues,
@@ -177,7 +182,7 @@ internal sealed class PortSetup : IDisposable
         Port from = Ports[portIndex];
         int peer = Peer(portIndex);
         RxQueue rx = from.RxQueues[queue];
-        TxQueue tx = Ports[peer].TxQueues[queue % TxQueues];
+        TxQueue tx = Ports[peer].TxQueues[queue];
         return _options.Mode switch
         {
             "mac" => new TransformStream<MacMode>(rx, tx, new MacMode(Ports[peer].MacAddress, NextHop(peer))),

@@ -68,8 +68,14 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
         ulong packets = Handled(counters);
         return new LcoreReport(work.LcoreId, eal.GetLcore(work.LcoreId).Cpus.ToString(), (long)packets,
             usage.BusyPercent,
-            packets == 0 ? 0 : (double)usage.BusyCycles / packets, work.AllocatedBytes);
+            packets == 0 ? 0 : (double)usage.BusyCycles / packets, work.AllocatedBytes,
+            [.. work.Streams.Select(Describe)]);
     }
+
+    private static StreamReport Describe(ForwardStream stream) => new(
+        stream.Rx.Port.Name, stream.Rx.Index, stream.Tx.Port.Name,
+        (long)stream.Counters.Received, (long)stream.Counters.Generated, (long)stream.Counters.Sent,
+        (long)stream.Counters.DroppedTxFull, (long)stream.Counters.Consumed);
 
     /// <summary>Packets an lcore had in hand.</summary>
     public static ulong Handled(StreamCounters counters) => counters.Received + counters.Generated;

@@ -101,8 +101,18 @@ internal sealed class Bench : IDisposable
         while (directions.Any(direction => direction.Sender.IsRunning))
             if (_eal.StopToken.WaitHandle.WaitOne(5))
                 throw new OperationCanceledException();
-        _eal.StopToken.WaitHandle.WaitOne(TimeSpan.FromSeconds(_options.SettleSeconds));
+        Settle(directions);
         return Sum(directions, rate * directions.Length);
+    }
+
+    /// <summary>Waits for stragglers until all have arrived, and a little longer for such as come twice.</summary>
+    private void Settle(Direction[] directions)
+    {
+        long end = Environment.TickCount64 + (long)(_options.SettleSeconds * 1000);
+        while (Environment.TickCount64 < end && directions.Any(d => d.Receiver is { } receiver
+            && receiver.Received < d.Sender.Sent))
+            _eal.StopToken.WaitHandle.WaitOne(5);
+        _eal.StopToken.WaitHandle.WaitOne(10);
     }
 
     private Trial Sum(Direction[] directions, double offered)

@@ -46,7 +46,7 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
     private static readonly Option<double> s_trial =
         Positive("--trial", "Seconds of one trial (RFC 2544 asks 60 for publication).", 1);
     private static readonly Option<double> s_settle =
-        Positive("--settle", "Seconds to wait for stragglers after a trial.", 0.2);
+        Positive("--settle", "Seconds to wait for stragglers after a trial, at most.", 0.2);
     private static readonly Option<double> s_loss =
         new("--loss") { Description = "Loss allowed, percent.", DefaultValueFactory = _ => 0 };
     private static readonly Option<double> s_resolution =
@@ -80,7 +80,7 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
             r.GetValue(s_resolution), r.GetValue(s_rate), r.GetValue(s_link), r.GetValue(s_both),
             Math.Clamp(r.GetValue(s_burst), 1, 512), r.GetValue(s_descriptors), r.GetValue(s_json)?.FullName,
             r.GetValue(s_svg)?.FullName));
-        exitCode = root.Parse(args).Invoke();
+        exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         return options;
     }
 
