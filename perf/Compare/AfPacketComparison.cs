@@ -83,10 +83,11 @@ internal sealed class AfPacketComparison : IComparison
     {
         Task sender = Task.Run(() => Applications.Forward("0", [$"net_af_packet1,iface={Far}"],
             ["--forward-mode", "txonly", "--port-topology", "loop"], Seconds + 5).Dispose());
-        Thread.Sleep(1500);
+        if (sender.Wait(1500))
+            throw new DataplaneException("the sender ended too soon");
         double rate = receive();
         sender.Wait();
-        return rate;
+        return rate > 0 ? rate : throw new DataplaneException("nothing was received");
     }
 
     /// <summary>Two joined kernel interfaces without IPv6, which would add packets of its own.</summary>

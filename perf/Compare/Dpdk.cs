@@ -37,12 +37,14 @@ internal static class Dpdk
     }
 
     /// <summary>Runs a program with EAL options of the comparison; what it printed.</summary>
-    public static string Program(string program, string lcores, string[] vdevs, string[] own,
-        TimeSpan? typeAfter = null)
+    /// <param name="stopAfter">When given, it is interrupted after that time, as with Ctrl-C.</param>
+    public static string Program(string program, string lcores, string[] vdevs, string[] own, TimeSpan? stopAfter = null)
     {
         string[] args = ["-l", lcores, .. s_eal, .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]), "--", .. own];
-        int status = Run(program, args, TimeSpan.FromMinutes(1), out string text, typeAfter);
-        return status == 0 ? text : throw new DataplaneException($"{program} ended with {status}", why: Tail(text));
+        int status = Run(program, args, TimeSpan.FromMinutes(1), out string text, stopAfter);
+        // testpmd ends an interrupt in good order, says so, and then dies of it once more.
+        return status == 0 || text.Contains("Bye...", StringComparison.Ordinal) ? text
+            : throw new DataplaneException($"{program} ended with {status}", why: Tail(text));
     }
 
     /// <summary>The last number that <paramref name="pattern"/>'s first group finds.</summary>
@@ -53,9 +55,8 @@ internal static class Dpdk
         return double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Runs a program to its end.</summary>
-    /// <param name="typeAfter">When given, a line is typed at it after that time (testpmd ends so).</param>
-    public static int Run(string program, string[] args, TimeSpan limit, out string output, TimeSpan? typeAfter = null)
+    /// <summary>Runs a program to its end, which is an interrupt when <paramref name="stopAfter"/> says when.</summary>
+    public static int Run(string program, string[] args, TimeSpan limit, out string output, TimeSpan? stopAfter = null)
     {
         var start = new ProcessStartInfo(program, args)
         {
@@ -66,9 +67,9 @@ internal static class Dpdk
         using Process process = Process.Start(start)!;
         Task<string> text = process.StandardOutput.ReadToEndAsync();
         Task<string> errors = process.StandardError.ReadToEndAsync();
-        if (typeAfter is { } time)
-            Thread.Sleep(time);
-        process.StandardInput.Close();
+        if (stopAfter is { } time && !process.WaitForExit(time))
+            using (Process kill = Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)]))
+                kill.WaitForExit();
         if (!process.WaitForExit(limit))
             process.Kill();
         output = text.Result + errors.Result;

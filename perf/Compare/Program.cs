@@ -37,9 +37,9 @@ static int Compare(string only, int runs, FileInfo? json)
                 new Report(Machine.Facts(), runs, results), CompareJson.Default.Report) + "\n");
         return 0;
     }
-    catch (DataplaneException e)
+    catch (Exception e) when ((e is AggregateException ? e.InnerException : e) is DataplaneException)
     {
-        Console.Error.WriteLine(e.Message);
+        Console.Error.WriteLine((e.InnerException ?? e).Message);
         return 1;
     }
 }
