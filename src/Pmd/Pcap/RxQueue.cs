@@ -158,6 +158,7 @@ internal sealed unsafe class PcapRxQueue : RxQueue
             {
                 if (head->Next != null)
                 {
+                    head->Next->NbSegs = (ushort)(segments - 1);
                     new Mbuf(head->Next).Free();
                     head->Next = null;
                 }
