@@ -10,7 +10,7 @@ internal static class IfPacket
     internal const int ETH_HLEN = 14, VLAN_HLEN = 4;
 
     internal const int PACKET_ADD_MEMBERSHIP = 1, PACKET_DROP_MEMBERSHIP = 2, PACKET_RX_RING = 5, PACKET_STATISTICS = 6,
-        PACKET_VERSION = 10, PACKET_TX_RING = 13, PACKET_VNET_HDR = 15, PACKET_FANOUT = 18, PACKET_QDISC_BYPASS = 20,
+        PACKET_AUXDATA = 8, PACKET_VERSION = 10, PACKET_TX_RING = 13, PACKET_VNET_HDR = 15, PACKET_FANOUT = 18, PACKET_QDISC_BYPASS = 20,
         PACKET_IGNORE_OUTGOING = 23;
 
     internal const int PACKET_FANOUT_HASH = 0, PACKET_FANOUT_LB = 1, PACKET_FANOUT_CPU = 2, PACKET_FANOUT_ROLLOVER = 3,
@@ -43,6 +43,19 @@ internal unsafe struct sockaddr_ll
     [FieldOffset(10)] internal byte sll_pkttype;
     [FieldOffset(11)] internal byte sll_halen;
     [FieldOffset(12)] internal fixed byte sll_addr[8];
+}
+
+/// <summary>linux/if_packet.h.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 20)]
+internal struct tpacket_auxdata
+{
+    [FieldOffset(0)] internal uint tp_status;
+    [FieldOffset(4)] internal uint tp_len;
+    [FieldOffset(8)] internal uint tp_snaplen;
+    [FieldOffset(12)] internal ushort tp_mac;
+    [FieldOffset(14)] internal ushort tp_net;
+    [FieldOffset(16)] internal ushort tp_vlan_tci;
+    [FieldOffset(18)] internal ushort tp_vlan_tpid;
 }
 
 /// <summary>linux/if_packet.h.</summary>

@@ -11,7 +11,7 @@ internal static unsafe partial class Socket
     internal const int SOL_SOCKET = 1, SOL_PACKET = 263;
     internal const int SO_ERROR = 4, SO_SNDBUF = 7, SO_ATTACH_FILTER = 26, SO_DETACH_FILTER = 27,
         SO_SNDBUFFORCE = 32;
-    internal const int MSG_DONTWAIT = 0x40;
+    internal const int MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40;
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int socket(int domain, int type, int protocol);
@@ -30,6 +30,9 @@ internal static unsafe partial class Socket
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial nint sendmsg(int fd, msghdr* msg, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial nint recvmsg(int fd, msghdr* msg, int flags);
 
     /// <summary>A socket that closes itself.</summary>
     /// <exception cref="NativeException">EPERM: the kind of socket needs a capability.</exception>

@@ -28,6 +28,7 @@ internal static class LayoutTable
         new(N + "sock_filter", "linux/filter.h", "struct sock_filter", "", Uapi),
         new(N + "sock_fprog", "linux/filter.h", "struct sock_fprog", "", Uapi),
         new(N + "sockaddr_ll", "linux/if_packet.h", "struct sockaddr_ll", "", Uapi),
+        new(N + "tpacket_auxdata", "linux/if_packet.h", "struct tpacket_auxdata", "", Uapi),
         new(N + "tpacket_stats_v3", "linux/if_packet.h", "struct tpacket_stats_v3", "", Uapi),
         new(N + "tpacket2_hdr", "linux/if_packet.h", "struct tpacket2_hdr", "", Uapi),
         new(N + "tpacket3_hdr", "linux/if_packet.h", "struct tpacket3_hdr",

@@ -18,7 +18,7 @@ public sealed class PcapLoopDriverContract : DriverContract, IDisposable
         $"net_pcap4,tx_pcap={_folder["x"]},snaplen=13", $"net_pcap5,tx_pcap={_folder["x"]},format=gif",
         $"net_pcap6,tx_pcap={_folder["x"]},tx_pcap={_folder["./x"]}", $"net_pcap7,tx_pcap={_folder["x"]},infinite_rx=1",
         $"net_pcap8,tx_pcap={_folder["x"]},rx_pcap={_folder["x"]}", $"net_pcap9,rx_pcap={_folder.Path}",
-        $"net_pcap11,rxpcap={_folder["x"]}",
+        $"net_pcap10,tx_pcap={_folder["x"]},iface=lo", $"net_pcap11,rxpcap={_folder["x"]}",
     ];
 
     protected override int ManyPackets => 200_000;

@@ -20,8 +20,9 @@ internal enum PcapEndKind
 internal sealed record PcapOptions
 {
     internal const string Help = "rx_pcap=FILE and tx_pcap=FILE, each any number of times, one queue each; "
+        + "rx_iface=NAME, rx_iface_in=NAME (only what comes in), tx_iface=NAME; or iface=NAME for both ways; "
         + "infinite_rx=0|1 (0) replays for ever, timing=0|1 (0) keeps the original pauses, follow=0|1 (0) waits for "
-        + "more, eof=0|1 (0) link down at the end, snaplen=BYTES (262144), format=pcap|pcapng (pcap), "
+        + "more, eof=0|1 (0) link down at the end, snaplen=BYTES (262144), phy_mac=0|1 (0), format=pcap|pcapng (pcap), "
         + "nano=0|1 (0), stamp=now|mbuf (now), flush=MS (100)";
 
     /// <summary>One receive queue each.</summary>
@@ -69,10 +70,11 @@ internal sealed record PcapOptions
     {
         var options = new PcapOptions
         {
-            Receive = Ends(args, ("rx_pcap", PcapEndKind.File)),
-            Transmit = Ends(args, ("tx_pcap", PcapEndKind.File)),
-            Interface = null,
-            PhysicalMac = false,
+            Receive = Ends(args, ("rx_pcap", PcapEndKind.File), ("rx_iface", PcapEndKind.Interface),
+                ("rx_iface_in", PcapEndKind.InterfaceInbound)),
+            Transmit = Ends(args, ("tx_pcap", PcapEndKind.File), ("tx_iface", PcapEndKind.Interface)),
+            Interface = args.GetString("iface"),
+            PhysicalMac = args.GetFlag("phy_mac"),
             Infinite = args.GetFlag("infinite_rx"),
             Timing = args.GetFlag("timing"),
             Follow = args.GetFlag("follow"),
@@ -105,7 +107,7 @@ internal sealed record PcapOptions
             : null;
         if (wrong != null)
             throw new ConfigException($"device '{device}': {wrong}",
-                fix: $"write e.g. --vdev={device},rx_pcap=in.pcap,tx_pcap=out.pcap");
+                fix: $"write e.g. --vdev={device},rx_pcap=in.pcap,tx_pcap=out.pcap or --vdev={device},iface=eth0");
     }
 
     /// <summary>Interfaces that packets come from or go to.</summary>

@@ -21,7 +21,8 @@ internal sealed class PcapPort : Port
     private static readonly TimeSpan s_endCheck = TimeSpan.FromMilliseconds(10);
 
     private readonly List<PacketSource> _sources = [];
-    private readonly List<PcapWriter> _writers = [];
+    private readonly List<IDisposable> _targets = [];   // a PcapWriter or a PacketSocket each
+    private readonly List<KernelInterface> _netdevs = [];
     private Alarm? _endAlarm;
 
     internal PcapPort(PortContext context, PcapOptions options) : base(context)
@@ -32,9 +33,17 @@ internal sealed class PcapPort : Port
         try
         {
             foreach (PcapEnd end in options.Transmit)
-                _writers.Add(PcapWriter.Create(Name, end.Name, options));
+                _targets.Add(end.Kind == PcapEndKind.File
+                    ? PcapWriter.Create(Name, end.Name, options) : OpenSocket(end, receives: false));
             foreach (PcapEnd end in options.Receive)
                 _sources.Add(OpenSource(end));
+            if (options.Interface != null)
+            {
+                // One socket both ways: it does not receive what it sent itself.
+                PacketSocket both = OpenSocket(new(PcapEndKind.InterfaceInbound, options.Interface), receives: true);
+                _sources.Add(both);
+                _targets.Add(both);
+            }
         }
         catch
         {
@@ -44,15 +53,16 @@ internal sealed class PcapPort : Port
         Info = new PortInfo
         {
             DriverName = "net_pcap",
+            InterfaceName = _netdevs.FirstOrDefault()?.Name,
             MaxRxQueues = _sources.Count == 0 ? MaxQueues : _sources.Count,
-            MaxTxQueues = _writers.Count == 0 ? MaxQueues : _writers.Count,
+            MaxTxQueues = _targets.Count == 0 ? MaxQueues : _targets.Count,
             RxOffloads = RxOffloads.Scatter | RxOffloads.Timestamp,
             TxOffloads = TxOffloads.MultiSegments,
             MinRxBufferBytes = 64,
             MaxMtu = ushort.MaxValue,
             SizesItsOwnFrames = true,
             MaxMacAddresses = 64,
-            MacAddress = MacAddress.Local(0x70_0000u + context.Id),
+            MacAddress = options.PhysicalMac ? _netdevs[0].GetMac() : MacAddress.Local(0x70_0000u + context.Id),
         };
     }
 
@@ -68,8 +78,9 @@ internal sealed class PcapPort : Port
     internal MbufFlags StampFlag { get; }
 
     /// <inheritdoc/>
-    public override LinkStatus GetLink() =>
-        new(State == PortState.Started && !(Options.LinkDownAtEnd && HasEnded), SpeedMbps: 10_000);
+    /// <remarks>With an interface: that one's link.</remarks>
+    public override LinkStatus GetLink() => _netdevs.Count > 0 ? _netdevs[0].GetLink()
+        : new(State == PortState.Started && !(Options.LinkDownAtEnd && HasEnded), SpeedMbps: 10_000);
 
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) =>
@@ -77,9 +88,12 @@ internal sealed class PcapPort : Port
 
     /// <inheritdoc/>
     protected override TxQueue CreateTxQueue(int index, TxQueueConfig config) =>
-        index < _writers.Count
-            ? new PcapFileTxQueue(this, index, _writers[index])
-            : new PcapDropTxQueue(this, index);
+        _targets.ElementAtOrDefault(index) switch
+        {
+            PcapWriter writer => new PcapFileTxQueue(this, index, writer),
+            PacketSocket socket => new PcapSocketTxQueue(this, index, socket),
+            _ => new PcapDropTxQueue(this, index),
+        };
 
     /// <inheritdoc/>
     protected override void OnStart()
@@ -107,8 +121,10 @@ internal sealed class PcapPort : Port
     {
         foreach (PacketSource source in _sources)
             source.Dispose();
-        foreach (PcapWriter writer in _writers)
-            writer.Dispose();
+        foreach (IDisposable target in _targets.Except(_sources))
+            target.Dispose();
+        foreach (KernelInterface netdev in _netdevs)
+            netdev.Dispose();
     }
 
     /// <inheritdoc/>
@@ -130,9 +146,16 @@ internal sealed class PcapPort : Port
     /// <inheritdoc/>
     protected override void OnSetAllMulticast(bool on) { }
 
-    private PacketSource OpenSource(PcapEnd end) => Options.Infinite
-        ? PcapReplay.Load(Name, end.Name)
+    private PacketSource OpenSource(PcapEnd end) => end.Kind != PcapEndKind.File ? OpenSocket(end, receives: true)
+        : Options.Infinite ? PcapReplay.Load(Name, end.Name)
         : PcapReader.Open(Name, end.Name, Options.Follow);
+
+    private PacketSocket OpenSocket(PcapEnd end, bool receives)
+    {
+        KernelInterface netdev = KernelInterface.Open(Name, end.Name);
+        _netdevs.Add(netdev);
+        return PacketSocket.Open(Name, netdev, end.Kind, Options.SnapLength, receives);
+    }
 
     private bool HasEnded => RxQueues.All(queue => ((PcapRxQueue)queue).Ended);
 

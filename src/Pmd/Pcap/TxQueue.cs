@@ -106,3 +106,30 @@ internal sealed unsafe class PcapDropTxQueue(Port port, int index) : TxQueue(por
         return packets.Length;
     }
 }
+
+/// <summary>Sends packets on an interface. Full while the kernel's queue is.</summary>
+internal sealed unsafe class PcapSocketTxQueue(Port port, int index, PacketSocket socket) : TxQueue(port, index)
+{
+    private readonly PacketSocket _socket = socket;
+
+    /// <inheritdoc/>
+    protected override int Transmit(ReadOnlySpan<Mbuf> packets)
+    {
+        ulong bytes = 0;
+        int taken = 0;
+        for (; taken < packets.Length; taken++)
+        {
+            MbufHeader* mbuf = packets[taken].Header;
+            Errno refused = _socket.Send(mbuf);
+            if (refused is Errno.EAGAIN or Errno.ENOBUFS)
+                break;
+            if (refused == Errno.None)
+                bytes += mbuf->PktLen;
+            else
+                Stats->Errors++;
+        }
+        Mbuf.FreeBulk(packets[..taken]);
+        Stats->Bytes += bytes;
+        return taken;
+    }
+}
