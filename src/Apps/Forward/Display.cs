@@ -55,7 +55,7 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{now.Seconds,5:F1} s  {sampler.Ports[i].Name,-14} rx {Scale(rates.RxPps)}pps "
                 + $"{Scale(rates.RxBps)}bit/s  tx {Scale(rates.TxPps)}pps {Scale(rates.TxBps)}bit/s  drops "
-                + $"{Drops(before.Ports[i], now.Ports[i])}"));
+                + $"{Drops(before.Ports[i], now.Ports[i])}{(now.LinkUp[i] ? "" : "  link down")}"));
         }
         for (int i = 0; i < sampler.Lcores.Count; i++)
         {
@@ -78,7 +78,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         {
             PortRates rates = Rates(before.Ports[i], now.Ports[i], seconds);
             PortStats all = now.Ports[i];
-            ports.AddRow(Markup.Escape(sampler.Ports[i].Name), Scale(rates.RxPps), Scale(rates.RxBps),
+            string name = Markup.Escape(sampler.Ports[i].Name) + (now.LinkUp[i] ? "" : " [red]down[/]");
+            ports.AddRow(name, Scale(rates.RxPps), Scale(rates.RxBps),
                 Scale(rates.TxPps), Scale(rates.TxBps), Number(all.RxMissed), Number(all.RxErrors),
                 Number(all.RxNoMbuf), Number(all.TxErrors));
         }

@@ -3,7 +3,8 @@ using System.Diagnostics;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>What the counters say at one moment.</summary>
-internal sealed record Sample(double Seconds, PortStats[] Ports, LcoreUsage[] Usage, StreamCounters[] Lcores)
+internal sealed record Sample(double Seconds, PortStats[] Ports, bool[] LinkUp, LcoreUsage[] Usage,
+    StreamCounters[] Lcores)
 {
     /// <summary>All lcores together.</summary>
     public StreamCounters Total => Sampler.Sum(Lcores);
@@ -25,6 +26,7 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
     public Sample Read() => new(
         Seconds,
         [.. setup.Ports.Select(port => port.GetStats())],
+        [.. setup.Ports.Select(port => port.GetLink().Up)],
         [.. lcores.Select(work => eal.GetLcore(work.LcoreId).Usage)],
         [.. lcores.Select(work => Sum([.. work.Streams.Select(stream => stream.Counters)]))]);
 
