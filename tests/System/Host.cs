@@ -51,6 +51,8 @@ internal static class Host
     {
         "ip" or "tc" => "iproute2",
         "ping" => "iputils-ping",
+        "dpdk-testpmd" => "dpdk",
+        "stdbuf" => "coreutils",
         _ => program,
     };
 }

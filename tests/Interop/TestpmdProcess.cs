@@ -1,0 +1,56 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace Dataplane.Tests;
+
+/// <summary>DPDK's testpmd on one kernel interface, in a mode of its own.</summary>
+internal sealed class TestpmdProcess : IDisposable
+{
+    private readonly Process _process;
+    private readonly System.Text.StringBuilder _output = new();
+
+    /// <summary>Starts it and returns when it forwards.</summary>
+    internal TestpmdProcess(string iface, string mode)
+    {
+        int[] cpus = AppProcess.Cpus;
+        // Line by line: it says in the middle of a buffer that it is ready.
+        _process = Process.Start(new ProcessStartInfo("stdbuf", ["-oL", "dpdk-testpmd", "--lcores",
+            $"0@{cpus[0]},1@{cpus[^1]}",
+            "--no-huge", "-m", "256", "--no-pci", $"--file-prefix=test{Environment.ProcessId}", "--vdev",
+                $"net_af_packet0,iface={iface}",
+            "--", $"--forward-mode={mode}", "--total-num-mbufs=4096"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        })!;
+        while (_process.StandardOutput.ReadLine() is { } line)
+        {
+            _output.AppendLine(line);
+            if (line.Contains("Press enter", StringComparison.Ordinal))
+                return;
+        }
+        throw new InvalidOperationException($"testpmd did not start:\n{_output}");
+    }
+
+    /// <summary>Ends it; what its statistics say it received and sent.</summary>
+    internal (long Received, long Sent) Stop()
+    {
+        _process.StandardInput.WriteLine();
+        _output.Append(_process.StandardOutput.ReadToEnd());
+        _process.WaitForExit();
+        Assert.True(_process.ExitCode == 0, _output.ToString());
+        return (Count("RX-total"), Count("TX-packets"));
+    }
+
+    public void Dispose()
+    {
+        if (!_process.HasExited)
+            _process.Kill(entireProcessTree: true);
+        _process.Dispose();
+    }
+
+    private long Count(string name) =>
+        long.Parse(Regex.Matches(_output.ToString(), name + @": (\d+)")[^1].Groups[1].Value,
+            CultureInfo.InvariantCulture);
+}
