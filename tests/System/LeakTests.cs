@@ -3,7 +3,7 @@ using Dataplane.Pmd;
 
 namespace Dataplane.Tests;
 
-/// <summary>Cycles of initialise and dispose give everything back. Alone in the process: they count its handles.</summary>
+/// <summary>Cycles of initialise and dispose give everything back. Alone in the process: they count handles.</summary>
 [Collection(HugepageCollection.Name)]
 public sealed class LeakTests
 {
