@@ -281,6 +281,31 @@ public class AfPacketTests
         Assert.Equal((ulong)Count, stats.RxPackets + stats.RxMissed);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(100)]
+    public void AfPacket_KernelSendsADatagram_ItsChecksumIsFinished(int bytes)
+    {
+        Host.Require();
+        using var lab = new NetLab();
+        (string a, string b) = lab.AddVeth();
+        Host.Run("ip", "addr", "add", "198.51.100.9/30", "dev", b);   // RFC 5737
+        Host.Run("ip", "neigh", "add", "198.51.100.10", "lladdr", "02:00:00:00:00:0a", "dev", b);
+        using var rig = new PortRig();
+        Port port = rig.Start($"net_af_packet0,iface={a}");
+        using var socket = new System.Net.Sockets.UdpClient();
+
+        socket.Send(new byte[bytes], bytes, "198.51.100.10", 9);
+
+        Mbuf packet = PortRig.CollectOne(port.RxQueues[0]);
+        Assert.Equal(42 + bytes, packet.PacketLength);
+        Assert.True(Net.Checksum.VerifyUdpTcp(Net.HeaderExtensions.HeaderAt<Net.IPv4Header>(packet.Data, 14),
+            packet.Data[34..]));
+        packet.Free();
+        Assert.Equal(0ul, port.GetStats().RxErrors);
+    }
+
     private static int IndexOf(string link) => Int(Show(link), "ifindex");
 
     private static int Int(JsonElement element, string name) => element.GetProperty(name).GetInt32();

@@ -131,6 +131,27 @@ public class TapTests
     }
 
     [Fact]
+    public void Tap_MtuRaisedWhileStarted_LongerPacketsArrive()
+    {
+        Host.Require();
+        using var lab = new NetLab();
+        string name = lab.NewLink("tap");
+        using var rig = new PortRig();
+        Port port = rig.Start($"net_tap0,iface={name}", new PortConfig { RxOffloads = RxOffloads.Scatter });
+        NetLab.SetUp(name);
+        port.SetMtu(9000);
+        Host.Run("ip", "addr", "add", "198.51.100.9/30", "dev", name);   // RFC 5737
+        Host.Run("ip", "neigh", "add", "198.51.100.10", "lladdr", "02:00:00:00:00:0a", "dev", name);
+        using var socket = new System.Net.Sockets.UdpClient();
+
+        socket.Send(new byte[8000], 8000, "198.51.100.10", 9);
+
+        Mbuf packet = PortRig.CollectOne(port.RxQueues[0]);
+        Assert.Equal(8042, packet.PacketLength);
+        packet.Free();
+    }
+
+    [Fact]
     public void Tap_ProcessKilled_LeavesNoInterface()
     {
         Host.Require();

@@ -40,7 +40,8 @@ internal unsafe struct Segmenter
         _size = vnet->gso_size;
         bool known = (_tcp || vnet->gso_type == VirtioNet.VIRTIO_NET_HDR_GSO_UDP_L4)
             && (vnet->flags & VirtioNet.VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 && _size != 0;
-        if (!known || _l4 + TcpHeader.Size > length || !IsPlain(frame))
+        if (!known || _l4 + (_tcp ? TcpHeader.Size : UdpHeader.Size) > length
+            || !VnetOffload.IsPlain(frame + _l3, _l4 - _l3, _v4, _tcp))
             return false;
         _headerBytes = _l4 + (_tcp ? ((TcpHeader*)(frame + _l4))->HeaderLength : UdpHeader.Size);
         if (_headerBytes > MaxHeaders || _headerBytes >= length || (_tcp && _headerBytes < _l4 + TcpHeader.Size))
@@ -90,16 +91,6 @@ internal unsafe struct Segmenter
 
     /// <summary>Drops what is left.</summary>
     internal void Reset() => _left = 0;
-
-    private readonly bool IsPlain(byte* frame)
-    {
-        byte protocol = _tcp ? IPProtocols.Tcp : IPProtocols.Udp;
-        if (!_v4)
-            return frame[_l3] >> 4 == 6 && (_l4 - _l3 == IPv6Header.Size
-                ? ((IPv6Header*)(frame + _l3))->NextHeader == protocol : _l4 > _l3 + IPv6Header.Size);
-        var ip = (IPv4Header*)(frame + _l3);
-        return ip->HeaderLength == _l4 - _l3 && ip->Protocol == protocol;
-    }
 
     private readonly ushort WriteIp(byte* at, int l3Bytes, int l4Bytes)
     {

@@ -67,13 +67,14 @@ internal static unsafe class VnetOffload
     /// <param name="frame">The frame's first bytes.</param>
     /// <param name="mbuf">Gets flags and header lengths.</param>
     /// <param name="l2">Bytes of Ethernet header without tags, 0 where frames are IP packets.</param>
-    /// <returns>False where it cannot be said in flags.</returns>
+    /// <returns>False where it cannot be said in flags, e.g. where the checksum is of a packet in a tunnel.</returns>
     internal static bool TryMark(virtio_net_hdr* vnet, byte* frame, MbufHeader* mbuf, int l2 = IfPacket.ETH_HLEN)
     {
         bool v4 = frame[0] >> 4 == 4;
         int l3 = l2 == 0 ? 0 : L3Offset(frame, out v4), l4 = vnet->csum_start;
         bool tcp = vnet->csum_offset == TcpChecksumOffset, cut = vnet->gso_type != VirtioNet.VIRTIO_NET_HDR_GSO_NONE;
-        if (l4 - l3 is < IPv4Header.Size or > 511 || (!tcp && vnet->csum_offset != UdpChecksumOffset))
+        if (l4 - l3 is < IPv4Header.Size or > 511 || (!tcp && vnet->csum_offset != UdpChecksumOffset)
+            || !IsPlain(frame + l3, l4 - l3, v4, tcp))
             return false;
         int l4Header = tcp ? ((TcpHeader*)(frame + l4))->HeaderLength : UdpHeader.Size;
         new Mbuf(mbuf).SetTxOffload(l3, l4 - l3, l4Header, cut ? vnet->gso_size : 0);
@@ -89,8 +90,8 @@ internal static unsafe class VnetOffload
     /// <returns>False when the place is outside the frame.</returns>
     internal static bool TryComplete(virtio_net_hdr* vnet, byte* frame, int length)
     {
-        int start = vnet->csum_start;
-        if (start + vnet->csum_offset + 4 > length)
+        int start = vnet->csum_start, fieldBytes = vnet->csum_offset == SctpChecksumOffset ? 4 : 2;
+        if (start + vnet->csum_offset + fieldBytes > length)
             return false;
         byte* field = frame + start + vnet->csum_offset;
         var covered = new ReadOnlySpan<byte>(frame + start, length - start);
@@ -117,6 +118,21 @@ internal static unsafe class VnetOffload
         }
         v4 = type == IfPacket.ETH_P_IP;
         return at;
+    }
+
+    /// <summary>What is behind an IP header of that many bytes is TCP or UDP of the same packet, not of one in a
+    /// tunnel.</summary>
+    internal static bool IsPlain(byte* ip, int l3Bytes, bool v4, bool tcp)
+    {
+        byte protocol = tcp ? IPProtocols.Tcp : IPProtocols.Udp;
+        if (v4)
+            return ((IPv4Header*)ip)->HeaderLength == l3Bytes && ((IPv4Header*)ip)->Protocol == protocol;
+        if (l3Bytes < IPv6Header.Size || ((IPv6Header*)ip)->Version != 6)
+            return false;
+        byte next = ((IPv6Header*)ip)->NextHeader;
+        var between = new ReadOnlySpan<byte>(ip + IPv6Header.Size, l3Bytes - IPv6Header.Size);
+        return IPv6Extensions.TryWalk(between, ref next, out int bytes, out _) && bytes == between.Length
+            && next == protocol;
     }
 
     /// <summary>The frame carries a VLAN tag.</summary>

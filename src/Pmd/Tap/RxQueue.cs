@@ -14,8 +14,7 @@ internal sealed unsafe class TapRxQueue : RxQueue
 
     private static readonly long RetryTicks = Stopwatch.Frequency / 100;
 
-    private readonly TapPort _port;
-    private readonly bool _whole, _strip, _chain;
+    private readonly bool _strip, _chain;
     private readonly int _room;
     private readonly int _l2;
     private Mbuf[] _waiting = [];
@@ -27,10 +26,8 @@ internal sealed unsafe class TapRxQueue : RxQueue
 
     internal TapRxQueue(TapPort port, int index, Mempool pool, RxQueueConfig config) : base(port, index, pool)
     {
-        _port = port;
         _room = pool.DataRoomBytes - Mbuf.DefaultHeadroom;
         _l2 = port.Options.IsTap ? IfPacket.ETH_HLEN : 0;
-        _whole = (config.Offloads & RxOffloads.TcpLro) != 0;
         _strip = (config.Offloads & RxOffloads.VlanStrip) != 0;
         _chain = (config.Offloads & (RxOffloads.TcpLro | RxOffloads.Scatter)) != 0;
     }
@@ -41,11 +38,12 @@ internal sealed unsafe class TapRxQueue : RxQueue
     /// <summary>Receives by this file from now on; what waits there from before is dropped.</summary>
     internal void Open(TunFile file)
     {
+        Drain();   // of a start that failed half-way
         _fd = file.Fd;
         _retryAt = 0;
-        // One byte more than the longest: a read that fills everything was cut short, which readv does not tell.
-        int longest = _whole ? LongestWhole : _port.Mtu + _l2 + IfPacket.VLAN_HLEN;
-        _waiting = new Mbuf[_chain ? longest / _room + 1 : 1];
+        // One byte more than the longest, also after an MTU set later: a read that fills everything was cut short, which
+        // readv does not tell.
+        _waiting = new Mbuf[_chain ? LongestWhole / _room + 1 : 1];
         _parts = (iovec*)NativeMemory.Alloc((nuint)_waiting.Length + 1, (nuint)sizeof(iovec));
         _vnet = (virtio_net_hdr*)NativeMemory.Alloc((nuint)sizeof(virtio_net_hdr));
         _parts[0] = new iovec { iov_base = _vnet, iov_len = (nuint)sizeof(virtio_net_hdr) };
