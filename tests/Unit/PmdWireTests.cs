@@ -154,6 +154,21 @@ public sealed unsafe class PmdWireTests : IDisposable
         Assert.Contains("two ends", Assert.Throws<ConfigException>(() => _ports.Attach("net_wire7,cable=a")).What);
     }
 
+    [Fact]
+    public void Cable_EndPluggedInAgainWhileTheOtherRuns_CarriesOn()
+    {
+        (Port tx, Port rx) = Wire("");
+        for (int life = 0; life < 3; life++)
+        {
+            _ports.Detach(tx);
+            Assert.Equal(0, Send(rx, 0, 4));
+            tx = _ports.Attach("net_wire0");
+            tx.Start(new PortConfig(), _pool);
+            Assert.Equal(8, Carry(tx, rx, 8, burst: 4).Count);
+            Assert.Equal(8, Carry(rx, tx, 8, burst: 4).Count);
+        }
+    }
+
     private (Port Sender, Port Receiver) Wire(string faults, int queues = 1, int descriptors = 0)
     {
         string far = faults.Contains("cable=") ? ",cable=a" : "";

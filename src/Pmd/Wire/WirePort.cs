@@ -83,7 +83,7 @@ internal sealed class WirePort : Port
         (int, int) key = (index, config.Descriptors);
         if (!_lanes.TryGetValue(key, out Ring<Mbuf>? lane))
         {
-            lane = Ring<Mbuf>.Create(Eal.Memory, $"wire{Id}_{index}_{config.Descriptors}", config.Descriptors,
+            lane = Ring<Mbuf>.Create(Eal.Memory, LaneName(index, config.Descriptors), config.Descriptors,
                 producerSync: RingSync.MultiThread, consumerSync: RingSync.SingleThread, exactSize: true);
             _lanes.Add(key, lane);
         }
@@ -208,6 +208,17 @@ internal sealed class WirePort : Port
         _peer = ends[0];
         _peer._peer = this;
         _peer.Stamped = Stamped |= _peer.Stamped;
+    }
+
+    // A lane outlives its port while the far end may be sending into it, and the port's number may be given again.
+    private string LaneName(int index, int slots)
+    {
+        for (int life = 0; ; life++)
+        {
+            string name = $"wire{Id}_{index}_{slots}_{life}";
+            if (Ring<Mbuf>.Lookup(Eal.Memory, name) == null)
+                return name;
+        }
     }
 
     private void OpenLanes() => Inbound = _started && _linkUp && _peer is null or { _linkUp: true }
