@@ -26,16 +26,13 @@ public static class ChecksumOffload
         int l3 = outer + packet.TxL2Length, l4 = l3 + packet.TxL3Length;
         bool segments = (flags & (MbufFlags.TxTcpSegment | MbufFlags.TxUdpSegment)) != 0;
         int field = L4FieldOffset(flags);
-        if (field >= 0 && !HasIPHeader(flags, packet.TxL3Length) || l4 + (field < 0 ? 0 : field + 2) > data.Length)
+        if (field >= 0 && !HasIPHeader(flags, packet.TxL3Length) || l4 + (field < 0 ? 0 : field + 2) > data.Length
+            || (flags & MbufFlags.TxIpChecksum) != 0 && packet.TxL3Length < IPv4Header.Size)
             return false;
         if (outer != 0 && !TryPrepareOuter(data, packet, flags))
             return false;
         if ((flags & MbufFlags.TxIpChecksum) != 0)
-        {
-            if (data.Length - l3 < IPv4Header.Size)
-                return false;
             data.HeaderAt<IPv4Header>(l3).Checksum = 0;
-        }
         if (field >= 0)
             data.HeaderAt<Be16>(l4 + field) = Be16.FromRaw(Seed(data, flags, l3, packet.TxL3Length, segments));
         return true;

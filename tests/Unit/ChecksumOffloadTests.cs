@@ -106,6 +106,21 @@ public sealed class ChecksumOffloadTests : IDisposable
         m.Free();
     }
 
+    [Fact]
+    public void TryComplete_IpChecksumAloneWithTooShortALength_RefusesAndThrowsNothing()
+    {
+        Mbuf m = Packet(ipv6: false, payload: 0);
+        m.Flags = MbufFlags.TxIpv4 | MbufFlags.TxIpChecksum;
+        for (int l3 = 0; l3 < 24; l3++)
+        {
+            m.SetTxOffload(14, l3, 0);
+            Assert.Equal(l3 >= 20, ChecksumOffload.TryPrepare(m));
+        }
+        m.SetTxOffload(14, 0, 0);
+        Assert.False(ChecksumOffload.TryComplete(m));
+        m.Free();
+    }
+
     private Mbuf Packet(bool ipv6, int payload)
     {
         var (a, b) = (MacAddress.Local(1), MacAddress.Local(2));
