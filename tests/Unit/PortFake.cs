@@ -49,8 +49,10 @@ internal sealed class FakePort : Port
 {
     internal const int Slots = 64;
 
-    internal FakePort(PortContext context, Defect defect) : base(context)
+    internal FakePort(PortContext context, Defect defect, RxOffloads moreRx = 0, TxOffloads moreTx = 0)
+        : base(context)
     {
+        Info = Info with { RxOffloads = Info.RxOffloads | moreRx, TxOffloads = Info.TxOffloads | moreTx };
         Defect = defect;
         if (defect != Defect.TakesAnyArgument)
             context.Args.ThrowIfUnused();

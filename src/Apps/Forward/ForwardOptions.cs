@@ -90,7 +90,7 @@ internal static class ForwardCommandLine
         Number("--txpkts", "Frame bytes of txonly and flowgen, no FCS.", 64, 60, 9014);
     private static readonly Option<int> s_flows = Number("--flows", "Flows of flowgen.", 1024, 1, 1 << 20);
     private static readonly Option<int> s_noisyMemory =
-        Number("--noisy-lkup-memory", "noisy: MB of working set.", 0, 0, 1 << 14);
+        Number("--noisy-lkup-memory", "noisy: MB of working set.", 0, 0, 1 << 13);
     private static readonly Option<int> s_noisyReads =
         Number("--noisy-lkup-num-reads", "noisy: random reads per packet.", 0, 0, 1 << 16);
     private static readonly Option<int> s_noisyWrites =

@@ -35,8 +35,8 @@ internal sealed class PortSetup : IDisposable
         var setup = new PortSetup(eal, ports, options, name);
         try
         {
-            foreach (Port port in ports)
-                setup.Configure(port);
+            for (int i = 0; i < ports.Count; i++)
+                setup.Configure(ports[i], WantedRx(options, ports[setup.Peer(i)]));
             foreach (Port port in ports)
                 port.Start();
             return setup;
@@ -89,7 +89,7 @@ internal sealed class PortSetup : IDisposable
             pool.Dispose();
     }
 
-    private void Configure(Port port)
+    private void Configure(Port port, RxOffloads wanted)
     {
         PortInfo info = port.Info;
         int txQueues = TxQueues;
@@ -108,7 +108,7 @@ internal sealed class PortSetup : IDisposable
             RxQueues = _options.RxQueues,
             TxQueues = txQueues,
             Mtu = _options.Mtu,
-            RxOffloads = _options.Offloads ? info.RxOffloads & WantedRx : RxOffloads.None,
+            RxOffloads = _options.Offloads ? info.RxOffloads & wanted : RxOffloads.None,
             TxOffloads = _options.Offloads ? info.TxOffloads & (WantedTx | FastFree) : TxOffloads.None,
         });
         Mempool pool = PoolOf(info.NumaNode);
@@ -134,13 +134,22 @@ internal sealed class PortSetup : IDisposable
 
     private int TxQueues => _options.TxQueues == 0 ? _options.RxQueues : _options.TxQueues;
 
-    // What a forwarder can pass on: a large packet that comes in with its segmentation still to be done leaves the
-    // same way.
-    private const RxOffloads WantedRx = RxOffloads.Scatter | RxOffloads.TcpLro | RxOffloads.Ipv4Checksum
-        | RxOffloads.UdpChecksum | RxOffloads.TcpChecksum;
+    /// <summary>
+    /// What a forwarder can pass on. A packet that comes in with its segmentation and checksums still to be done must
+    /// leave by a port that does them; elsewhere, and where checksums are looked at, the receiving port is to do them.
+    /// </summary>
+    private static RxOffloads WantedRx(ForwardOptions options, Port peer)
+    {
+        const RxOffloads Wanted = RxOffloads.Scatter | RxOffloads.Ipv4Checksum | RxOffloads.UdpChecksum
+            | RxOffloads.TcpChecksum;
+        bool finishes = (peer.Info.TxOffloads & Finishing) == Finishing && options.Mode != "csum";
+        return finishes ? Wanted | RxOffloads.TcpLro : Wanted;
+    }
 
-    private const TxOffloads WantedTx = TxOffloads.MultiSegments | TxOffloads.TcpTso | TxOffloads.Ipv4Checksum
-        | TxOffloads.UdpChecksum | TxOffloads.TcpChecksum | TxOffloads.VlanInsert;
+    private const TxOffloads Finishing = TxOffloads.MultiSegments | TxOffloads.TcpTso | TxOffloads.Ipv4Checksum
+        | TxOffloads.UdpChecksum | TxOffloads.TcpChecksum;
+
+    private const TxOffloads WantedTx = Finishing | TxOffloads.VlanInsert;
 
     /// <summary>What a queue may be promised when every packet is one mbuf of the one pool.</summary>
     private TxOffloads FastFree => Ports.All(port => port.Info.NumaNode == Ports[0].Info.NumaNode
@@ -170,9 +179,17 @@ internal sealed class PortSetup : IDisposable
 
     /// <summary>A UDP frame from a port to its next hop, with no UDP checksum, so that its payload may
     /// change.</summary>
-    public PacketTemplate Frame(int bytes, int port) => PacketTemplate.Udp4(Ports[port].MacAddress, NextHop(port),
-        IPv4Address.Parse("198.18.0.1"), IPv4Address.Parse("198.19.0.1"),   // for benchmarks: RFC 2544 §C.2.2
-        sourcePort: 1024, destinationPort: 9, bytes, udpChecksum: false);
+    /// <exception cref="ConfigException">The frame does not fit a mbuf.</exception>
+    public PacketTemplate Frame(int bytes, int port)
+    {
+        int room = _options.MbufBytes - Mbuf.DefaultHeadroom;
+        if (bytes > room)
+            throw new ConfigException($"--txpkts {bytes} does not fit a mbuf",
+                why: $"it holds {room} bytes after the headroom", fix: $"--mbuf-size {bytes + Mbuf.DefaultHeadroom}");
+        return PacketTemplate.Udp4(Ports[port].MacAddress, NextHop(port),
+            IPv4Address.Parse("198.18.0.1"), IPv4Address.Parse("198.19.0.1"),   // for benchmarks: RFC 2544 §C.2.2
+            sourcePort: 1024, destinationPort: 9, bytes, udpChecksum: false);
+    }
 
     private MacAddress NextHop(int port) =>
         _options.Peers.TryGetValue(port, out MacAddress mac) ? mac : MacAddress.Local((uint)port);

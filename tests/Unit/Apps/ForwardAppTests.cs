@@ -120,6 +120,11 @@ public sealed class ForwardAppTests
     }
 
     [Fact]
+    public void Forward_GeneratedFrameLongerThanAMbuf_IsRefused() =>
+        Fail(Eal(1, s_wire), "--forward-mode", "txonly", "--txpkts", "9000")
+            .AssertFails("--txpkts 9000", "--mbuf-size 9128");
+
+    [Fact]
     public void Forward_RingFull_DropsAreCounted()
     {
         // Nothing comes out of a one-way ring: it fills, and the rest is dropped here.

@@ -20,7 +20,7 @@ internal sealed class NoisyStream : ForwardStream
     public NoisyStream(RxQueue rx, TxQueue tx, NoisyOptions options) : base(rx, tx)
     {
         _options = options;
-        _memory = new ulong[Math.Max(options.MemoryMb << 20, 8) / 8];
+        _memory = new ulong[Math.Max(((long)options.MemoryMb << 20) / sizeof(ulong), 1)];
         _fifo = new Mbuf[options.BufferPackets];
         _flushCycles = (ulong)(options.FlushMs * (Tsc.Hz / 1000.0));
     }
