@@ -59,7 +59,7 @@ internal sealed class Bench : IDisposable
                 return new FrameResult(frame, bytes.Average(), only, [only]);
             }
             (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(first, _options.ResolutionPercent,
-                rate => Run(directions, rate), trial => trial.Passes(_options.LossPercent));
+                directions.Length, rate => Run(directions, rate), trial => trial.Passes(_options.LossPercent));
             return new FrameResult(frame, bytes.Average(), best, trials);
         }
         finally

@@ -28,7 +28,8 @@ internal sealed record Trial(double OfferedPps, double Seconds, ulong Sent, ulon
     /// <summary>Whether it passes for the rate asked for: the load was really offered, and no more than allowed was
     /// lost.</summary>
     public bool Passes(double lossPercent) =>
-        Lost <= Sent * lossPercent / 100 && Duplicates == 0 && (OfferedPps == 0 || SentPps >= OfferedPps * 0.995);
+        Sent > 0 && Lost <= Sent * lossPercent / 100 && Duplicates == 0
+        && (OfferedPps == 0 || SentPps >= OfferedPps * 0.995);
 }
 
 /// <summary>What was found for one frame size.</summary>

@@ -42,15 +42,43 @@ public class ThroughputTests
             ulong lost = sent > capacity ? (ulong)(sent - capacity) : 0;
             return new Trial(rate, 1, (ulong)sent, (ulong)sent - lost, lost, 0, 0, 0, 0, sent, sent * 512, null);
         }
-        (_, Trial? best) = Search.ZeroLoss(0, resolutionPercent: 0.5, run, trial => trial.Passes(0));
+        (_, Trial? best) = Search.ZeroLoss(0, resolutionPercent: 0.5, 1, run, trial => trial.Passes(0));
         Assert.NotNull(best);
         Assert.InRange(best.SentPps, capacity - 4_000_000 * 0.005, capacity);
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Search_SeveralDirections_NeverOffersMoreThanTheFirstRate(int directions)
+    {
+        const double Link = 1_000_000, Capacity = 700_000;
+        var offered = new List<double>();
+        Trial run(double rate)
+        {
+            offered.Add(rate);
+            double all = rate * directions;
+            ulong sent = (ulong)all, lost = (ulong)Math.Max(0, all - Capacity * directions);
+            return new Trial(all, 1, sent, sent - lost, lost, 0, 0, 0, 0, all, all * 512, null);
+        }
+        (_, Trial? best) = Search.ZeroLoss(Link, resolutionPercent: 1, directions, run, trial => trial.Passes(0));
+        Assert.InRange(best!.SentPps / directions, Capacity - Link / 100, Capacity);
+        Assert.All(offered, rate => Assert.InRange(rate, 1, Link));
+        Assert.Equal(offered.Count, offered.Distinct().Count());
+    }
+
+    [Fact]
+    public void Search_NothingIsSent_FindsNone()
+    {
+        (_, Trial? best) = Search.ZeroLoss(0, 1, 1, rate => new Trial(rate, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, null),
+            trial => trial.Passes(0));
+        Assert.Null(best);
     }
 
     [Fact]
     public void Search_NothingIsLost_TakesOneTrial()
     {
-        (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(1000, 1,
+        (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(1000, 1, 1,
             rate => new Trial(rate, 1, 1000, 1000, 0, 0, 0, 0, 0, 1000, 512_000, null), trial => trial.Passes(0));
         Assert.Same(trials.Single(), best);
     }
@@ -58,7 +86,7 @@ public class ThroughputTests
     [Fact]
     public void Search_EverythingIsLost_FindsNone()
     {
-        (_, Trial? best) = Search.ZeroLoss(1000, 1,
+        (_, Trial? best) = Search.ZeroLoss(1000, 1, 1,
             rate => new Trial(rate, 1, 1000, 0, 1000, 0, 0, 0, 0, 1000, 512_000, null), trial => trial.Passes(0));
         Assert.Null(best);
     }
