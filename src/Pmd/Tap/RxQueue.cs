@@ -41,8 +41,8 @@ internal sealed unsafe class TapRxQueue : RxQueue
         Drain();   // of a start that failed half-way
         _fd = file.Fd;
         _retryAt = 0;
-        // One byte more than the longest, also after an MTU set later: a read that fills everything was cut short, which
-        // readv does not tell.
+        // One byte more than the longest, also after an MTU set later: a read that fills everything was cut short,
+        // which readv does not tell.
         _waiting = new Mbuf[_chain ? LongestWhole / _room + 1 : 1];
         _parts = (iovec*)NativeMemory.Alloc((nuint)_waiting.Length + 1, (nuint)sizeof(iovec));
         _vnet = (virtio_net_hdr*)NativeMemory.Alloc((nuint)sizeof(virtio_net_hdr));
