@@ -10,7 +10,7 @@ internal static class Comparisons
     /// <summary>The environment our side runs in: what DPDK's side gets on its command line.</summary>
     public static Eal StartEal() => Eal.Initialize(EalOptions.Parse(["-l", "0,1", "-m", "512", "--in-memory"], out _));
 
-    /// <summary>A table on lines of its own, as the peer's come from rte_zmalloc; it goes with the environment.</summary>
+    /// <summary>A table on lines of its own, as the peer has from rte_zmalloc; it goes with the environment.</summary>
     public static unsafe Span<T> Aligned<T>(Eal eal, int count) where T : unmanaged =>
         new(eal.Memory.Zmalloc((nuint)(count * sizeof(T))), count);
 }

@@ -38,7 +38,8 @@ internal static class Dpdk
 
     /// <summary>Runs a program with EAL options of the comparison; what it printed.</summary>
     /// <param name="stopAfter">When given, it is interrupted after that time, as with Ctrl-C.</param>
-    public static string Program(string program, string lcores, string[] vdevs, string[] own, TimeSpan? stopAfter = null)
+    public static string Program(string program, string lcores, string[] vdevs, string[] own,
+        TimeSpan? stopAfter = null)
     {
         string[] args = ["-l", lcores, .. s_eal, .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]), "--", .. own];
         int status = Run(program, args, TimeSpan.FromMinutes(1), out string text, stopAfter);

@@ -5,8 +5,8 @@ using Dataplane.Pmd;
 namespace Dataplane.Perf;
 
 /// <summary>
-/// A packet's way, step by step: each benchmark does what the one before does and one thing more. One operation is a burst
-/// of 32; the differences are the figures of docs/architecture.md.
+/// A packet's way, step by step: each benchmark does what the one before does and one thing more. One operation is a
+/// burst of 32; the differences are the figures of docs/architecture.md.
 /// </summary>
 public class PacketPathBenchmarks
 {

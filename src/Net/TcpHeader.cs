@@ -70,7 +70,7 @@ public enum TcpFlags : byte
     Cwr = 128,
 }
 
-/// <summary>Walks the options of an IPv4 (RFC 791 §3.1) or TCP (RFC 9293 §3.2) header; both have one format.</summary>
+/// <summary>Walks the options of an IPv4 (RFC 791 §3.1) or TCP (RFC 9293 §3.2) header; they have one format.</summary>
 /// <param name="options">The bytes between the fixed header and its length.</param>
 /// <example><code>
 /// var options = new OptionReader(bytes[TcpHeader.Size..tcp.HeaderLength]);

@@ -54,8 +54,8 @@ internal static class RingCopy
         }
     }
 
-    // Two loads of 32 bytes, not one of 64: what was just stored comes back sooner so (a pair of bulk 8 takes 11.0 cycles
-    // and not 13.1 on a Zen 5, bulk 32 13.1 and not 15.2).
+    // Two loads of 32 bytes, not one of 64: what was just stored comes back sooner so (a pair of bulk 8 takes 11.0
+    // cycles and not 13.1 on a Zen 5, bulk 32 13.1 and not 15.2).
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Copy64(ref byte to, ref byte from, nuint at)
     {

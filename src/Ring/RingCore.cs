@@ -21,7 +21,8 @@ internal static unsafe class RingCore
         uint slot = head & ring->Mask;
         if (slot + count > ring->Size || Bytes<T>(count) < RingCopy.Block)
             return EnqueueRest<TSync, T>(ring, head, ref items, count);
-        RingCopy.CopyBlocks(ref At<T>(ref *RingHeader.Slots(ring), slot), ref Unsafe.As<T, byte>(ref items), Bytes<T>(count));
+        RingCopy.CopyBlocks(ref At<T>(ref *RingHeader.Slots(ring), slot), ref Unsafe.As<T, byte>(ref items),
+            Bytes<T>(count));
         TSync.Publish(&ring->Producer, head, count);
         return count;
     }
@@ -38,7 +39,8 @@ internal static unsafe class RingCore
         uint slot = head & ring->Mask;
         if (slot + count > ring->Size || Bytes<T>(count) < RingCopy.Block)
             return DequeueRest<TSync, T>(ring, head, ref items, count);
-        RingCopy.CopyBlocks(ref Unsafe.As<T, byte>(ref items), ref At<T>(ref *RingHeader.Slots(ring), slot), Bytes<T>(count));
+        RingCopy.CopyBlocks(ref Unsafe.As<T, byte>(ref items), ref At<T>(ref *RingHeader.Slots(ring), slot),
+            Bytes<T>(count));
         TSync.Publish(&ring->Consumer, head, count);
         return count;
     }

@@ -117,6 +117,7 @@ internal sealed class PortRig : IDisposable
         int lost = Pool.InUseCount;
         Pool.Dispose();
         Eal.Dispose();
-        Assert.True(lost == 0, $"{lost} mbufs did not come back; a test that failed half-way holds some, and this hides why");
+        Assert.True(lost == 0,
+            $"{lost} mbufs did not come back; a test that failed half-way holds some, and this hides why");
     }
 }

@@ -75,6 +75,20 @@ public partial class HouseRulesTests
     public void Namespaces_CollideWithNoType() => AssertNone(s_sources,
         new Regex(@"^namespace Dataplane\.(Ring|Mempool|Eal|Port|Memory|System)\b"), "a type or the BCL has that name");
 
+    [Fact]
+    public void Documents_LinkToFilesThatExist()
+    {
+        var dead = new List<string>();
+        foreach (string file in Files("*.md"))
+            foreach (Match link in MarkdownLink().Matches(File.ReadAllText(Path.Combine(s_root, file))))
+            {
+                string target = Path.Combine(s_root, Path.GetDirectoryName(file)!, link.Groups[1].Value);
+                if (!File.Exists(target) && !Directory.Exists(target))
+                    dead.Add($"{file}: {link.Groups[1].Value}");
+            }
+        Assert.True(dead.Count == 0, $"dead links:\n{string.Join('\n', dead)}");
+    }
+
     /// <summary>The detectors themselves: each must see what it is for.</summary>
     [Theory]
     [InlineData("        Console.WriteLine(x);", true, false)]
@@ -145,4 +159,7 @@ public partial class HouseRulesTests
 
     [GeneratedRegex(@"(^|/)(bin|obj|artifacts|BenchmarkDotNet\.Artifacts)/")]
     private static partial Regex BuildOutput();
+
+    [GeneratedRegex(@"\]\((?!\w+:|#)([^)#\s]+)(?:#[^)]*)?\)")]
+    private static partial Regex MarkdownLink();
 }

@@ -29,7 +29,8 @@ public sealed unsafe class PmdNullTests : IDisposable
     public void Receive_Arguments_SetLengthPortAndSilence()
     {
         _ports.Attach("net_null0");
-        Port sized = Start("net_null1,size=200"), silent = Start("net_null2,no-rx=1"), copying = Start("net_null3,copy=1");
+        Port sized = Start("net_null1,size=200"), silent = Start("net_null2,no-rx=1"),
+            copying = Start("net_null3,copy=1");
         Assert.Equal(32, sized.RxQueues[0].RxBurst(_burst));
         foreach (Mbuf packet in _burst)
         {
