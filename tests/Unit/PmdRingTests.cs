@@ -58,6 +58,9 @@ public sealed class PmdRingTests : IDisposable
     {
         Port first = _ports.Attach("net_ring0"), second = _ports.Attach("net_ring1,peer=net_ring0");
         Assert.Throws<ConfigException>(() => _ports.Attach("net_ring2,peer=net_ring0"));
+        _ports.Attach("net_ring3,queues=2");
+        ConfigException e = Assert.Throws<ConfigException>(() => _ports.Attach("net_ring4,peer=net_ring3"));
+        Assert.Equal("add queues=2 to it", e.Fix);
         first.Start(new PortConfig(), _pool);
         second.Start(new PortConfig(), _pool);
         Send(first, 4);

@@ -52,7 +52,7 @@ internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
             return false;
         }
         double due = double.IsPositiveInfinity(_packetsPerCycle) ? burst.Length
-            : (now - _start) * _packetsPerCycle - Sent;
+            : (now - _start) * _packetsPerCycle + 1 - Sent;   // the first is due at once
         int count = Math.Min((int)due, burst.Length);
         if (count <= 0)
             return false;

@@ -44,7 +44,7 @@ internal sealed class RingPort : Port
     internal RingPort(PortContext context) : base(context)
     {
         RingArgs args = RingArgs.Parse(context.Args);
-        RingPort? peer = args.Peer == null ? null : FindPeer(args.Peer);
+        RingPort? peer = args.Peer == null ? null : FindPeer(args.Peer, args.Queues);
         Receive = args.Attach ? args.Lookup(Eal.Memory) : Make(args);
         Transmit = Receive;
         Info = MakeInfo();
@@ -123,7 +123,7 @@ internal sealed class RingPort : Port
     /// <inheritdoc/>
     protected override void OnSetAllMulticast(bool on) { }
 
-    private RingPort FindPeer(string name)
+    private RingPort FindPeer(string name, int queues)
     {
         const string Fix = "name the port made before this one, as in --vdev net_ring0 --vdev net_ring1,peer=net_ring0";
         if (Context.Ports?.Find(name) is not RingPort peer)
@@ -132,6 +132,10 @@ internal sealed class RingPort : Port
             throw new ConfigException($"device '{Name}': peer={name} cannot be joined",
                 why: peer._peer != null ? $"{peer._peer.Name} is joined to it" : $"it is {peer.State} already",
                 fix: Fix);
+        if (peer.Receive.Length != queues)
+            throw new ConfigException($"device '{Name}': it has {queues} queues and its peer {name} "
+                + $"{peer.Receive.Length}", why: "what is sent on a queue is received on the same one there",
+                fix: $"add queues={peer.Receive.Length} to it");
         return peer;
     }
 

@@ -9,7 +9,7 @@ public sealed class ThroughputAppTests
     private static (AppResult Result, JsonElement Report) Measure(string vdevs, params string[] own) =>
         AppProcess.RunWithReport("Throughput",
         ["--no-huge", "-l", AppProcess.Lcores(2), .. vdevs.Split(' ').SelectMany(vdev => (string[])["--vdev", vdev])],
-        ["--trial", own.Contains("--loss") ? "0.5" : "0.05", "--settle", own.Contains("--resolution") ? "0.2" : "5",
+        ["--trial", own.Contains("--loss") ? "0.5" : "0.2", "--settle", own.Contains("--resolution") ? "0.2" : "5",
             .. own]);
 
     private static JsonElement Best(JsonElement report) => report.GetProperty("frames")[0].GetProperty("best");
