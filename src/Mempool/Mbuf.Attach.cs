@@ -22,15 +22,17 @@ public readonly unsafe partial struct Mbuf
     public void Attach(Mbuf other)
     {
         MbufHeader* m = Header, o = other.Header;
-        if (other.IsExternal)
+        bool external = other.IsExternal;
+        ref ushort count = ref external ? ref ((ExternalBuffer*)o->SharedInfo)->References : ref Direct(o)->RefCnt;
+        // One indirect mbuf is one reference, but its own owners may be several and attach to it at once.
+        _ = Volatile.Read(ref o->RefCnt) == 1 ? AddReferences(ref count, 1) : AddReferencesShared(ref count, 1);
+        if (external)
         {
-            AddReferences(ref ((ExternalBuffer*)o->SharedInfo)->References, 1);
             m->SharedInfo = o->SharedInfo;
             m->OlFlags = o->OlFlags;
         }
         else
         {
-            AddReferences(ref Direct(o)->RefCnt, 1);
             m->PrivSize = o->PrivSize;
             m->OlFlags = o->OlFlags | MbufFlags.Indirect;
         }

@@ -165,9 +165,13 @@ public readonly unsafe partial struct Mbuf
     /// <remarks>With one owner nobody else can change the count, so no interlocked operation is needed.</remarks>
     internal static ushort AddReferences(ref ushort count, int owners)
     {
+        return Volatile.Read(ref count) == 1 ? count = (ushort)(1 + owners) : AddReferencesShared(ref count, owners);
+    }
+
+    /// <summary>The same where a count of 1 does not mean that no other thread changes it.</summary>
+    private static ushort AddReferencesShared(ref ushort count, int owners)
+    {
         ushort seen = Volatile.Read(ref count);
-        if (seen == 1)
-            return count = (ushort)(1 + owners);
         while (true)
         {
             var next = (ushort)(seen + owners);

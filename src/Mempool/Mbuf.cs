@@ -112,7 +112,8 @@ public readonly unsafe partial struct Mbuf : IEquatable<Mbuf>
     public ref ulong UserData => ref *(ulong*)((byte*)Header + 44);
 
     /// <summary>The application's bytes of each mbuf, as many as the pool was made with.</summary>
-    public Span<byte> PrivateData => new(Header + 1, Header->PrivSize);
+    /// <remarks>Not <see cref="MbufHeader.PrivSize"/>: an indirect mbuf has its direct one's there.</remarks>
+    public Span<byte> PrivateData => new(Header + 1, (int)((MempoolHeader*)Header->Pool)->PrivateBytes);
 
     /// <summary>Sets the length of a packet of one segment.</summary>
     /// <returns>False, and nothing changed, when the buffer is too small or there are several segments.</returns>

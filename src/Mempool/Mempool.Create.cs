@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.Intrinsics;
 using System.Text;
 
@@ -75,7 +76,7 @@ public sealed unsafe partial class Mempool
     public static Mempool? Lookup(Memory memory, string name)
     {
         Memzone? zone = memory.LookupMemzone("MP_" + name);
-        return zone != null && ((MempoolHeader*)zone.Address)->Magic == MempoolHeader.MagicValue
+        return zone != null && Volatile.Read(ref ((MempoolHeader*)zone.Address)->Magic) == MempoolHeader.MagicValue
             ? new Mempool(memory, (MempoolHeader*)zone.Address) : null;
     }
 
@@ -127,10 +128,10 @@ public sealed unsafe partial class Mempool
         }
         catch
         {
-            FreeZones(memory, name, header->ZoneCount);
+            FreeZones(memory, name);
             throw;
         }
-        header->Magic = MempoolHeader.MagicValue;
+        Volatile.Write(ref header->Magic, MempoolHeader.MagicValue);     // with the read in Lookup
         return new Mempool(memory, header);
     }
 
@@ -145,7 +146,7 @@ public sealed unsafe partial class Mempool
         while (placed < header->Count)
         {
             nuint need = (nuint)(header->Count - placed) * header->StrideBytes;
-            Memzone zone = ReserveChunk(memory, header, $"MP_{name}_{header->ZoneCount}", need, numaNode, ref most);
+            Memzone zone = ReserveChunk(memory, header, ChunkName(name, header->ZoneCount), need, numaNode, ref most);
             header->ZoneCount++;
             uint cut = Carve(memory, header, zone, header->Count - placed, ref link);
             if (cut == 0 || header->ZoneCount == MaxZones)
@@ -223,13 +224,15 @@ public sealed unsafe partial class Mempool
         return memory.ToIova(start + bytes - 1).Value - first == bytes - 1;
     }
 
-    private static void FreeZones(Memory memory, string name, uint chunks)
+    // No pool's name makes it the main zone of another pool: those begin with MP_.
+    private static string ChunkName(string name, uint chunk) =>
+        string.Create(CultureInfo.InvariantCulture, $"MP{chunk}_{name}");
+
+    // Reads nothing in them: they may be gone with the memory, and then no zone is found.
+    private static void FreeZones(Memory memory, string name)
     {
-        for (uint chunk = 0; chunk < chunks; chunk++)
-        {
-            if (memory.LookupMemzone($"MP_{name}_{chunk}") is Memzone zone)
-                memory.FreeMemzone(zone);
-        }
+        for (uint chunk = 0; memory.LookupMemzone(ChunkName(name, chunk)) is Memzone zone; chunk++)
+            memory.FreeMemzone(zone);
         if (memory.LookupMemzone("MP_" + name) is Memzone main)
             memory.FreeMemzone(main);
     }

@@ -8,7 +8,8 @@ namespace Dataplane;
 /// </summary>
 /// <remarks>
 /// A handle on the pool itself, which lies in the memzone <c>MP_name</c>. Threads that are no lcore use the backend
-/// directly, unless they bring a <see cref="MempoolCache"/>.
+/// directly, unless they bring a <see cref="MempoolCache"/>. Lcores are told apart by their ids: an lcore of another
+/// <see cref="Eal"/> than the pool's would share a cache with the lcore of that id, so it must not use the pool.
 /// </remarks>
 public sealed unsafe partial class Mempool : IDisposable
 {
@@ -19,8 +20,7 @@ public sealed unsafe partial class Mempool : IDisposable
     public const int AutoCache = -1;
 
     private readonly Memory _memory;
-    private readonly MempoolHeader* _header;
-    private bool _disposed;
+    private MempoolHeader* _header;
 
     private Mempool(Memory memory, MempoolHeader* header)
     {
@@ -102,15 +102,16 @@ public sealed unsafe partial class Mempool : IDisposable
     public MempoolCache CreateCache(int size) => new(_memory, _header, size);
 
     /// <summary>
-    /// Gives the memory back. Objects still out become invalid; in debug mode it is an error that says who holds them.
+    /// Gives the memory back, if that is not gone already. Objects still out become invalid; in debug mode it is an
+    /// error that says who holds them. This handle throws <see cref="NullReferenceException"/> from now on.
     /// </summary>
     public void Dispose()
     {
-        if (_disposed)
+        if (_header == null)
             return;
-        _disposed = true;
-        string? leaks = MbufDebug.Enabled ? MbufDebug.Leaks(this) : null;
-        FreeZones(_memory, Name, _header->ZoneCount);
+        string? leaks = MbufDebug.Enabled && !_memory.IsDisposed ? MbufDebug.Leaks(this) : null;
+        _header = null;
+        FreeZones(_memory, Name);
         if (leaks != null)
             throw new DataplaneException($"mempool '{Name}' was disposed with objects out", leaks);
     }

@@ -39,8 +39,13 @@ internal static unsafe class MempoolBackend
     {
         MempoolKind.Stack => StackHeader.BytesFor(StackKind.Locked, count),
         MempoolKind.LockFreeStack => StackHeader.BytesFor(StackKind.LockFree, count),
-        _ => RingHeader.BytesFor(RingHeader.SlotsFor(count, exactSize: true), sizeof(nint)),
+        _ => RingHeader.BytesFor(RingHeader.SlotsFor(CapacityOf(kind, count), exactSize: true), sizeof(nint)),
     };
+
+    // Relaxed tail: a get may return before the tail shows it, so what was just got must fit besides that. The tail
+    // is behind by an eighth of the capacity and one get at most, 3/8 + 1 of the objects.
+    private static int CapacityOf(MempoolKind kind, int count) =>
+        kind == MempoolKind.RingMtRts ? (int)Math.Min(3L * count, RingHeader.MaxSize - 1) : count;
 
     /// <summary>Makes an empty backend in zeroed, 128-aligned memory.</summary>
     internal static void Init(void* backend, MempoolKind kind, string name, int count)
@@ -55,7 +60,8 @@ internal static unsafe class MempoolBackend
                 break;
             default:
                 (RingSync producer, RingSync consumer) = SyncOf(kind);
-                RingHeader.Init((RingHeader*)backend, name, count, sizeof(nint), producer, consumer, exactSize: true);
+                RingHeader.Init((RingHeader*)backend, name, CapacityOf(kind, count), sizeof(nint), producer, consumer,
+                    exactSize: true);
                 break;
         }
     }

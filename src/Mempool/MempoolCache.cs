@@ -41,6 +41,11 @@ public sealed unsafe class MempoolCache : IDisposable
     {
         if (_header == null)
             return;
+        if (_memory.IsDisposed)
+        {
+            _header = null;
+            return;
+        }
         Flush();
         MempoolLock.Enter(ref _pool->Lock);
         MempoolCacheHeader** link = &_pool->UserCaches;

@@ -67,8 +67,11 @@ internal static unsafe class MempoolCore
         }
         else
         {
-            // The cache still has them, so the caller must not.
-            MemoryMarshal.CreateSpan(ref objects, (int)length).Clear();
+            // The cache keeps them, so the caller must not. A lock-free stack writes what it saw before it fails: into
+            // the cache, which gets its objects again, and behind them.
+            if (length != 0)
+                Copy(ref *cached, ref objects, length);
+            MemoryMarshal.CreateSpan(ref objects, (int)count).Clear();
             cache->Count(ref cache->FailedGets, 1);
             cache->Count(ref cache->FailedObjects, count);
             return false;

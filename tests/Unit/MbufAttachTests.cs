@@ -142,4 +142,43 @@ public sealed unsafe class MbufAttachTests : IDisposable
         Assert.Equal((1, 15), (m.ReferenceCount, _data.AvailableCount));
         m.FreeSegment();
     }
+
+    [Fact]
+    public void PrivateData_OfAnIndirectMbuf_IsItsOwn()
+    {
+        Mbuf packet = Packet("abc");
+        Assert.True(packet.TryClone(_headers, out Mbuf clone));
+        Assert.Equal((8, 24), (packet.PrivateData.Length, clone.PrivateData.Length));
+        clone.Free();
+        packet.Free();
+    }
+
+    [Fact]
+    public void Clone_OfOneCloneByTwoOwners_CountsBoth()
+    {
+        using var start = new Barrier(2);
+        for (int round = 0; round < 2_000; round++)
+        {
+            Mbuf packet = Packet("abc");
+            Assert.True(packet.TryClone(_headers, out Mbuf clone));
+            packet.Free();               // the clone's reference is the only one now
+            clone.AddReferences(1);      // and both threads own the clone
+            Mbuf first = default, second = default;
+            var other = new Thread(() => CloneAtOnce(start, clone, out second));
+            other.Start();
+            CloneAtOnce(start, clone, out first);
+            other.Join();
+            Assert.Equal(3, new Mbuf((MbufHeader*)(clone.Header->BufAddr - 8) - 1).ReferenceCount);
+            first.Free();
+            second.Free();
+            clone.Free();
+            clone.Free();
+        }
+    }
+
+    private void CloneAtOnce(Barrier start, Mbuf packet, out Mbuf clone)
+    {
+        start.SignalAndWait();
+        Assert.True(packet.TryClone(_headers, out clone));
+    }
 }

@@ -162,4 +162,45 @@ public class MempoolCacheTests
             pool.PutBulk(some);
         }
     }
+
+    [Theory]
+    [InlineData("ring_mp_mc"), InlineData("stack"), InlineData("lf_stack")]
+    public void Get_TooFewInCacheAndBackend_LeavesTheCacheAndClearsTheSpan(string handler)
+    {
+        using Eal eal = Eal.Initialize(new EalOptions());
+        using Mempool pool = Mempool.Create(eal.Memory, "p", 6, 8, cacheSize: 0, handler: handler);
+        using MempoolCache cache = pool.CreateCache(4);
+        var one = new nint[1];
+        var behind = new nint[3];
+        Assert.True(pool.TryGetBulk(one, cache));      // 1 in the cache, 4 behind it
+        Assert.True(pool.TryGetBulk(behind));          // 1 behind it
+        var three = new nint[3];
+        Assert.False(pool.TryGetBulk(three, cache));   // half a cache is too much, and 2 are too
+        Assert.Equal(new nint[3], three);
+        pool.Audit();
+        Assert.Equal((1, 2), (cache.Length, pool.AvailableCount));
+        pool.PutBulk(one, cache);
+        pool.PutBulk(behind);
+        Assert.Equal(6, pool.AvailableCount);
+    }
+
+    [Fact]
+    public unsafe void Put_RelaxedTailBehindASleepingGet_LosesNothing()
+    {
+        const int Count = 8;
+        using Eal eal = Eal.Initialize(new EalOptions());
+        using Mempool pool = Mempool.Create(eal.Memory, "p", Count, 8, cacheSize: 0, handler: "ring_mt_rts");
+        var ring = (RingHeader*)pool.Header->Backend;
+        // A thread that sleeps in its get: the tail stays where it is until it leaves.
+        Assert.Equal(1u, RtsSync.Claim(&ring->Consumer, &ring->Producer, 0, 1, RingClaim.Bulk, out uint head, out _));
+        var rest = new nint[Count - 1];
+        Assert.True(pool.TryGetBulk(rest));
+        pool.PutBulk(rest);
+        nint slept = 0;
+        RingCore.CopyOut(ring, head, ref slept, 1);
+        RtsSync.Publish(&ring->Consumer, head, 1);
+        pool.Put(slept);
+        Assert.Equal(Count, pool.AvailableCount);
+        pool.Audit();
+    }
 }

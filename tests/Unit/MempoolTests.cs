@@ -192,4 +192,34 @@ public unsafe class MempoolTests
     }
 
     private static ConfigException Throws(Func<Mempool> create) => Assert.Throws<ConfigException>(create);
+
+    [Fact]
+    public void Create_NameOfAnotherPoolAndANumber_IsAnotherPool()
+    {
+        using Eal eal = Eal.Initialize(new EalOptions());
+        using Mempool pool = Mempool.Create(eal.Memory, "p", 4, 8), first = Mempool.Create(eal.Memory, "p_0", 4, 8);
+        Assert.Equal("p_0", Mempool.Lookup(eal.Memory, "p_0")?.Name);
+    }
+
+    [Fact]
+    public void Dispose_AfterTheEal_DoesNothing()
+    {
+        Eal eal = Eal.Initialize(new EalOptions());
+        Mempool pool = Mempool.Create(eal.Memory, "p", 4, 8);
+        MempoolCache cache = pool.CreateCache(2);
+        eal.Dispose();
+        cache.Dispose();
+        pool.Dispose();
+        Assert.Null(Mempool.Lookup(eal.Memory, "p"));
+    }
+
+    [Fact]
+    public void Get_AfterDispose_ThrowsAndTouchesNoMemory()
+    {
+        using Eal eal = Eal.Initialize(new EalOptions());
+        Mempool pool = Mempool.Create(eal.Memory, "p", 4, 8);
+        pool.Dispose();
+        pool.Dispose();
+        Assert.Throws<NullReferenceException>(() => pool.TryGet(out _));
+    }
 }

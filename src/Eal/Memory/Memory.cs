@@ -58,6 +58,9 @@ public sealed unsafe partial class Memory : IDisposable
     /// <summary>Memory ranks as <c>-r</c> says, 0 when it does not.</summary>
     internal int Ranks { get; }
 
+    /// <summary>Whether it was disposed: whoever is disposed later must not touch its memory.</summary>
+    internal bool IsDisposed => Volatile.Read(ref _disposed);
+
     /// <summary>First address of the range everything lies in.</summary>
     internal nuint BaseAddress => _layout.Base;
 
@@ -176,9 +179,16 @@ public sealed unsafe partial class Memory : IDisposable
             if (_disposed)
                 return;
             _disposed = true;
-            _grower.AnnounceEnd();
-            _layout.Dispose();
-            _source.Dispose();
+            _zones.Clear();
+            try
+            {
+                _grower.AnnounceEnd();
+            }
+            finally
+            {
+                _layout.Dispose();
+                _source.Dispose();
+            }
         }
     }
 

@@ -35,7 +35,7 @@ public sealed unsafe partial class Memory
         }
     }
 
-    /// <summary>The zone of that name, or null.</summary>
+    /// <summary>The zone of that name, or null; null too once the memory is disposed.</summary>
     public Memzone? LookupMemzone(string name)
     {
         lock (_lock)

@@ -9,6 +9,9 @@ internal sealed unsafe class MemzoneTable(MemoryTables* tables)
 
     internal Memzone[] All => [.. _zones.Values.OrderBy(zone => (nuint)zone.Address)];
 
+    /// <summary>Forgets all names: the memory goes.</summary>
+    internal void Clear() => _zones.Clear();
+
     internal Memzone? Find(string name) => _zones.GetValueOrDefault(name);
 
     /// <summary>The free line the zone of this name will get.</summary>
