@@ -3,7 +3,8 @@ namespace Dataplane;
 /// <content>
 /// Peek and zero copy: a start, then a finish by the same thread. Between them the side is closed to others (HTS: they
 /// wait; ST: there are none). Sides made <see cref="RingSync.SingleThread"/> or <see cref="RingSync.HeadTail"/> only;
-/// others throw. A start that returns 0 (bulk that does not fit, or nothing there) needs no finish.
+/// others throw, and so does a negative count. A start of 0 elements (bulk that does not fit, nothing there, or nothing
+/// asked for) must have no finish: the side was not closed, and the finish would open it under another thread.
 /// </content>
 public sealed unsafe partial class Ring<T>
 {

@@ -13,6 +13,8 @@ internal static unsafe class RingPeek
     internal static uint Start(RingSync sync, RingSide* own, RingSide* peer, uint bias, uint want, RingClaim claim,
         out uint head, out uint left)
     {
+        if ((int)want < 0)
+            ThrowNegative((int)want);
         if (sync == RingSync.HeadTail)
             return HtsSync.Claim(own, peer, bias, want, claim, out head, out left);
         if (sync != RingSync.SingleThread)
@@ -46,6 +48,10 @@ internal static unsafe class RingPeek
     private static void ThrowMode(RingSync sync) => throw new DataplaneException(
         $"a ring side in mode {sync} has no peek", "only one thread at a time may be inside",
         $"make that side {RingSync.SingleThread} or {RingSync.HeadTail}");
+
+    [DoesNotReturn]
+    private static void ThrowNegative(int count) =>
+        throw new DataplaneException($"{count} elements cannot be started", errno: Errno.EINVAL);
 
     [DoesNotReturn]
     private static void ThrowCount(uint count, uint started) => throw new DataplaneException(

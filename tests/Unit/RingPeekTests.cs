@@ -83,4 +83,13 @@ public sealed class RingPeekTests : IDisposable
         Assert.Throws<DataplaneException>(() => ring.TryEnqueueBulkStart(1));
         Assert.Throws<DataplaneException>(() => ring.DequeueBurstStart(new long[1]));
     }
+
+    [Theory, InlineData(RingSync.SingleThread), InlineData(RingSync.HeadTail)]
+    public void Start_NegativeCount_IsRefused(RingSync sync)
+    {
+        using Ring<long> ring = Create(sync);
+        Assert.Throws<DataplaneException>(() => ring.EnqueueBurstStart(-1));
+        Assert.Throws<DataplaneException>(() => ring.DequeueZeroCopyBurstStart(-1, out _, out _));
+        Assert.True(ring.TryEnqueueBulk([1, 2]));
+    }
 }
