@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Logging;
+
 namespace Dataplane;
 
 public sealed partial class Eal
@@ -41,7 +43,7 @@ public sealed partial class Eal
     /// EBUSY: it runs something already. Or it is no main or worker lcore.
     /// </exception>
     public void Launch<TWorker>(int lcoreId, TWorker worker) where TWorker : struct, ILcoreWorker =>
-        GetLaunchable(lcoreId).Launch(new LcoreJob<TWorker>(worker), StopToken.IsCancellationRequested);
+        GetLaunchable(lcoreId).Launch(new LcoreJob<TWorker>(worker), StopToken);
 
     /// <summary>Starts a worker on all workers, and on the main lcore if asked to, and returns at once.</summary>
     /// <exception cref="DataplaneException">
@@ -90,8 +92,11 @@ public sealed partial class Eal
         long start = Environment.TickCount64;
         foreach (Lcore lcore in Launchable)
         {
-            TimeSpan left = timeout == Timeout.InfiniteTimeSpan ? timeout
-                : timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
+            TimeSpan left = timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
+            if (timeout == Timeout.InfiniteTimeSpan)
+                left = timeout;
+            else if (left < TimeSpan.Zero)
+                left = TimeSpan.Zero;   // -1 ms would be for ever
             if (!lcore.Thread!.WaitIdle(left))
                 return false;
         }
@@ -110,11 +115,17 @@ public sealed partial class Eal
     /// </summary>
     public void RequestStop()
     {
-        _stop.Cancel();
+        Task told = _stop.CancelAsync();   // cancelled now; what the application registered runs on another thread
+        Interlocked.MemoryBarrier();       // T1: with T0 in Lcore.FollowStop
         foreach (Lcore lcore in Lcores)
             if (lcore.Role != LcoreRole.Service)
                 lcore.SetStop(true);
+        _ = told.ContinueWith(task => LogStopFailure(_logger, task.Exception!), CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
     }
+
+    [LoggerMessage(LogLevel.Error, "what the application registered with the stop token failed")]
+    private static partial void LogStopFailure(ILogger logger, Exception exception);
 
     /// <summary>Asks what runs on one lcore now to return; the next launch there starts afresh. Never blocks.</summary>
     /// <exception cref="ConfigException">There is no such lcore, or it runs services.</exception>

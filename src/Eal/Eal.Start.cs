@@ -23,7 +23,7 @@ public sealed partial class Eal
         foreach (Lcore lcore in Lcores)
             lcore.Thread!.WaitPinned();
         foreach (Lcore lcore in Lcores.Where(lcore => lcore.Role == LcoreRole.Service))
-            lcore.Thread!.Launch(new LcoreJob<ServiceWorker>(new(Services.AddLcore(lcore))), stopRequested: false);
+            lcore.Thread!.Launch(new LcoreJob<ServiceWorker>(new(Services.AddLcore(lcore))), CancellationToken.None);
         ReportOverlap();
     }
 

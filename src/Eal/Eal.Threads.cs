@@ -19,22 +19,35 @@ public sealed partial class Eal
     /// <summary>Starts a background thread that stays on <see cref="ControlCpus"/>.</summary>
     /// <param name="name">Its name; the kernel keeps 15 characters of it.</param>
     /// <param name="body">What it runs. An exception that leaves it ends the process, as on any thread.</param>
+    /// <exception cref="DataplaneException">It cannot run on those CPUs; <paramref name="body"/> was not
+    /// called.</exception>
     public Thread StartControlThread(string name, Action body)
     {
         CpuSet cpus = ControlCpus;
+        var pinned = new TaskCompletionSource();
         var thread = new Thread(() =>
         {
-            Affinity.SetCurrent(cpus);
+            try
+            {
+                Affinity.SetCurrent(cpus);
+            }
+            catch (DataplaneException e)
+            {
+                pinned.SetException(e);
+                return;
+            }
+            pinned.SetResult();
             body();
         }) { Name = name, IsBackground = true };
         thread.Start();
+        pinned.Task.GetAwaiter().GetResult();
         return thread;
     }
 
     /// <summary>
     /// Makes the calling thread an lcore of role <see cref="LcoreRole.Foreign"/>, with the lowest free id, so that it
-    /// has
-    /// caches in memory pools. It is not pinned. Does nothing more on a thread that is registered already.
+    /// has caches in memory pools. It is not pinned. Does nothing more on a thread that is registered already.
+    /// Unregister it before the environment is disposed: its id means nothing in another one.
     /// </summary>
     /// <exception cref="DataplaneException">It is an lcore of another environment, or no id is free.</exception>
     public Lcore RegisterThread()
@@ -52,9 +65,9 @@ public sealed partial class Eal
                     fix: "unregister threads that need none", errno: Errno.ENOMEM);
             CpuSet cpus = Affinity.Get();
             var lcore = new Lcore(id, cpus, Topology.GetCpu(cpus.First).NumaNode, LcoreRole.Foreign, _blocks);
-            lcore.SetStop(StopToken.IsCancellationRequested);
             _foreign.Add(lcore, Thread.CurrentThread);
             _lcores[id] = lcore;
+            lcore.FollowStop(StopToken);
             Timers.Add(id);
             Lcore.SetCurrent(lcore);
             return lcore;

@@ -33,6 +33,7 @@ public sealed partial class Eal : IDisposable
         StopToken = _stop.Token;
         try
         {
+            ReportUnheeded();
             Topology = CpuTopology.Read();
             HandleSignals();
             Memory = Memory.Create(options, Log.CreateLogger("lib.memory"), LcoresByNode());
@@ -116,6 +117,7 @@ public sealed partial class Eal : IDisposable
                 signal.Dispose();
             Memory?.Dispose();
             Log.Dispose();
+            UnregisterThread();   // else its id would pick a cache in the pools of the next environment
             _disposed = true;
         }
     }

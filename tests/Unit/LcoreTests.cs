@@ -205,4 +205,23 @@ public sealed class LcoreTests : IDisposable
         string comm = Path.Combine(task, "comm");
         return File.Exists(comm) && File.ReadAllText(comm).Trim() is "dp-main-77" or "dp-lcore-78";
     }
+
+    [Fact]
+    public void RequestStop_ApplicationsCallbackThrows_StopsAllTheSame()
+    {
+        _eal.StopToken.Register(() => throw new InvalidOperationException("planted"));
+        _eal.LaunchAll(new SpinWorker());
+        _eal.RequestStop();
+        Assert.True(_eal.WaitAll(TimeSpan.FromSeconds(5)));
+    }
+
+    [Fact]
+    public void Dispose_CallingThreadRegistered_IsNoLcoreAfterwards()
+    {
+        Eal eal = Eal.Initialize(new EalOptions { NoHuge = true, MemoryMb = 4, Lcores = Four() });
+        eal.RegisterThread();
+        eal.Dispose();
+        Assert.Equal(Lcore.NoId, Lcore.CurrentId);
+        Assert.Null(Lcore.Current);
+    }
 }

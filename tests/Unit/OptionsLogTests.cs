@@ -123,4 +123,16 @@ public class OptionsLogTests
     {
         public override void Write(ReadOnlySpan<byte> buffer) => throw new IOException("EPIPE");
     }
+
+    [Theory]
+    [InlineData("--allow=0000:01:00.0", "--allow and --block have no effect")]
+    [InlineData("--force-max-simd-bitwidth=64", "DOTNET_EnableHWIntrinsic=0")]
+    [InlineData("--force-max-simd-bitwidth=0", "")]
+    public void Eal_OptionThatChangesNothing_IsSaid(string option, string warning)
+    {
+        using LoggerFactory factory = new([new StderrLoggerProvider(_output)]);
+        using (Eal.Initialize(EalOptions.Parse(["--no-huge", "-m", "4", option], out _), factory)) { }
+        Assert.Contains(warning, Written);
+        Assert.Equal(warning.Length > 0, Written.Contains("no effect"));
+    }
 }

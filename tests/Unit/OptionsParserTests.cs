@@ -179,6 +179,11 @@ public class OptionsParserTests
         LcoreAssignment lcore = new(1, CpuSet.Of(1));
         Assert.Throws<ConfigException>(() => new EalOptions { Lcores = [lcore, lcore] }.Validate());
         Assert.Throws<ConfigException>(() => new EalOptions { Lcores = [] }.Validate());
+        Assert.Throws<ConfigException>(() => new EalOptions { MemoryMb = -1 }.Validate());
+        Assert.Throws<ConfigException>(() => new EalOptions { NumaMemoryMb = [64, -1] }.Validate());
+        Assert.Throws<ConfigException>(() => new EalOptions { MemoryChannels = 0 }.Validate());
+        Assert.Throws<ConfigException>(() => new EalOptions { FilePrefix = "a/b" }.Validate());
+        Assert.Throws<ConfigException>(() => new EalOptions { ForceMaxSimdBitwidth = 65 }.Validate());
         Assert.Throws<ConfigException>(() => new EalOptions { MemoryMb = 1, NumaMemoryMb = [1] }.Validate());
         new EalOptions { Lcores = [lcore], MemoryMb = 1 }.Validate();
     }

@@ -210,6 +210,16 @@ public sealed class TimerTests : IDisposable
     }
 
     [Fact]
+    public void Alarm_FartherThanTheClockGoes_StaysAndLetsOthersCome()
+    {
+        using var later = new ManualResetEventSlim();
+        Alarm alarm = _eal.Alarms.Set(TimeSpan.MaxValue, () => { });
+        _eal.Alarms.Set(TimeSpan.FromMilliseconds(1), later.Set);
+        Assert.True(later.Wait(5_000));
+        Assert.True(alarm.Cancel());
+    }
+
+    [Fact]
     public void Alarm_Cancelled_DoesNotCallBack()
     {
         using var later = new ManualResetEventSlim();

@@ -113,5 +113,16 @@ public sealed unsafe class Lcore
         t_idPlusOne = lcore == null ? 0 : lcore.Id + 1;
     }
 
+    /// <summary>Takes a stop of an earlier worker back, unless all are to stop.</summary>
+    internal void FollowStop(CancellationToken stop)
+    {
+        SetStop(false);
+        // T0: with T1 in Eal.RequestStop, which cancels before it sets flags. Either the flag is set after this, or
+        // this sees the token: a stop asked for meanwhile is not lost.
+        Interlocked.MemoryBarrier();
+        if (stop.IsCancellationRequested)
+            SetStop(true);
+    }
+
     internal void SetStop(bool stop) => Volatile.Write(ref _block->Stop, stop ? 1 : 0);
 }

@@ -48,14 +48,15 @@ internal sealed class LcoreThread
     }
 
     /// <exception cref="DataplaneException">EBUSY: it runs something already.</exception>
-    internal void Launch(LcoreJob job, bool stopRequested)
+    internal void Launch(LcoreJob job, CancellationToken stop)
     {
         lock (_gate)
         {
+            ObjectDisposedException.ThrowIf(_exit, typeof(Eal));
             if (_job != null)
                 throw new DataplaneException($"lcore {_lcore.Id} is busy", "it runs another worker",
                     "wait for it first: eal.Wait(lcoreId)", errno: Errno.EBUSY);
-            _lcore.SetStop(stopRequested);
+            _lcore.FollowStop(stop);
             _failure = null;
             _job = job;
             Monitor.PulseAll(_gate);

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Runtime.Intrinsics;
 using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
@@ -10,6 +11,25 @@ public sealed partial class Eal
         typeof(Eal).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split(
         '+')[0]
             ?? "unknown";
+
+    // What is asked for and cannot be done is said, not passed over.
+    private void ReportUnheeded()
+    {
+        if (Options.Allow.Count + Options.Block.Count > 0)
+            LogNoBus(_logger);
+        int widest = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+        if (Options.ForceMaxSimdBitwidth is > 0 and { } bits && bits < widest)
+            LogSimdWidth(_logger, bits, widest,
+                bits switch { 64 => "EnableHWIntrinsic", 128 => "EnableAVX2", _ => "EnableAVX512" });
+    }
+
+    [LoggerMessage(LogLevel.Warning,
+        "--allow and --block have no effect: there is no bus driver yet, only devices made with --vdev")]
+    private static partial void LogNoBus(ILogger logger);
+
+    [LoggerMessage(LogLevel.Warning, "--force-max-simd-bitwidth={Bits} has no effect: the runtime uses {Widest} bits, "
+        + "and only its start can change that: start the process with DOTNET_{Setting}=0")]
+    private static partial void LogSimdWidth(ILogger logger, int bits, int widest, string setting);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Dataplane {Version} on Linux {Kernel}, .NET {Runtime}")]
     private static partial void LogVersion(ILogger logger, string version, Version kernel, Version runtime);

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Dataplane;
 
 public sealed partial record EalOptions
@@ -31,6 +33,7 @@ public sealed partial record EalOptions
         Exclude(NoHuge, "--no-huge", HugeDir != null, "--huge-dir", "leave one out");
         Exclude(InMemory, "--in-memory", HugeDir != null, "--huge-dir", "leave one out");
         ValidateLcores();
+        ValidateRanges();
         string? twice = Vdevs.Select(vdev => DevArgs.Parse(vdev).Name).GroupBy(name => name)
             .FirstOrDefault(group => group.Count() > 1)?.Key;
         if (twice != null)
@@ -57,6 +60,26 @@ public sealed partial record EalOptions
         if (MainLcore is { } leader && ServiceLcores.Contains(leader))
             throw new ConfigException($"--main-lcore and -S both name lcore {leader}",
                 fix: "the main lcore runs no services");
+    }
+
+    // What was parsed is in range; what was set by code may not be.
+    private void ValidateRanges()
+    {
+        InRange("-m", MemoryMb, 1, OptionValue.MaxMegabytes);
+        foreach (int megabytes in NumaMemoryMb ?? [])
+            InRange("--numa-mem", megabytes, 0, OptionValue.MaxMegabytes);
+        InRange("-n", MemoryChannels, 1, 16);
+        InRange("-r", MemoryRanks, 1, 16);
+        _ = OptionValue.Prefix(FilePrefix, "--file-prefix");
+        if (ForceMaxSimdBitwidth is { } bits)
+            _ = OptionValue.SimdBits(string.Create(CultureInfo.InvariantCulture, $"{bits}"),
+                "--force-max-simd-bitwidth");
+    }
+
+    private static void InRange(string option, int? value, int min, int max)
+    {
+        if (value is { } number && (number < min || number > max))
+            throw new ConfigException($"{option}: {number} is not a number from {min} to {max}");
     }
 
     private static void Exclude(bool first, string firstName, bool second, string secondName, string fix)

@@ -75,7 +75,8 @@ public sealed partial record EalOptions
 
     /// <summary>
     /// Widest vectors the data path may use, bits: 64 (scalar), 128, 256, 512, or 0 for no limit
-    /// (<c>--force-max-simd-bitwidth</c>). Null: the build's choice.
+    /// (<c>--force-max-simd-bitwidth</c>). Null: the runtime's choice. Only the start of the process can narrow it:
+    /// where it is wider, the EAL warns and names the environment variable.
     /// </summary>
     public int? ForceMaxSimdBitwidth { get; init; }
 

@@ -85,7 +85,9 @@ internal static class OptionTable
             "What this process's files are named by, so that two can run. Default: dataplane.",
             nameof(EalOptions.FilePrefix), (o, name, v) => o with { FilePrefix = OptionValue.Prefix(v, name) }),
         new(["--force-max-simd-bitwidth"], "BITS", Other,
-            "Widest vectors to use: 64 (none), 128, 256, 512; 0 for no limit.", nameof(EalOptions.ForceMaxSimdBitwidth),
+            "Widest vectors to use: 64 (none), 128, 256, 512; 0 for no limit. Warns, and says which "
+            + "environment variable does it, where the runtime was started with wider ones.",
+            nameof(EalOptions.ForceMaxSimdBitwidth),
             (o, name, v) => o with { ForceMaxSimdBitwidth = OptionValue.SimdBits(v, name) }),
         new(["-v", "--version"], null, Other, "Print the version at start.",
             nameof(EalOptions.Version), (o, name, v) => o with { Version = OptionValue.Flag(v, name) }),

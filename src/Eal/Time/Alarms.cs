@@ -7,6 +7,8 @@ namespace Dataplane;
 /// <summary>Callbacks after a time, to the microsecond the kernel allows, on one control thread. Any thread.</summary>
 public sealed unsafe partial class Alarms : IDisposable
 {
+    private const double Farthest = 100 * 365.25 * 86_400e9;   // nanoseconds; the sum with any clock fits a long
+
     private readonly Eal _eal;
     private readonly ILogger _logger;
     private readonly object _gate = new();   // guards all below; pulsed when a callback ends
@@ -25,13 +27,13 @@ public sealed unsafe partial class Alarms : IDisposable
     /// <summary>
     /// Calls <paramref name="callback"/> once, after <paramref name="delay"/>. What it throws is logged.
     /// </summary>
-    /// <param name="delay">At least 0.</param>
+    /// <param name="delay">At least 0; more than a century counts as one.</param>
     /// <param name="callback">Short; it delays the alarms behind it.</param>
     /// <exception cref="NativeException">The kernel gives no timer.</exception>
     public Alarm Set(TimeSpan delay, Action callback)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(delay, TimeSpan.Zero);
-        long due = Clock.Nanoseconds(Clock.CLOCK_MONOTONIC) + (long)delay.TotalNanoseconds;
+        long due = Clock.Nanoseconds(Clock.CLOCK_MONOTONIC) + (long)Math.Min(delay.TotalNanoseconds, Farthest);
         var alarm = new Alarm(this, callback);
         lock (_gate)
         {

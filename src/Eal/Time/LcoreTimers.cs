@@ -32,7 +32,8 @@ public sealed class LcoreTimers
     /// is. Data path; what a callback throws comes out, its timer stopped.
     /// </summary>
     /// <returns>Callbacks run.</returns>
-    /// <exception cref="ConfigException">The calling thread is no lcore of this environment.</exception>
+    /// <exception cref="ConfigException">The calling thread is no lcore. One of another environment must not
+    /// call.</exception>
     public int Manage()
     {
         TimerHeap heap = HeapOf(Lcore.CurrentId);
