@@ -28,8 +28,10 @@ internal sealed class RingComparison : IComparison
         string text = Dpdk.Test("ring_perf_autotest", "0,1");
         // The first table is of pointers ("legacy APIs"); in it each line comes once for one core and once for two.
         text = text[..text.IndexOf("elem APIs", StringComparison.Ordinal)];
+        int bulk = text.IndexOf("Testing bulk enq/deq", StringComparison.Ordinal);
+        int empty = text.IndexOf("Testing empty", StringComparison.Ordinal);
         int two = text.IndexOf("two physical cores", StringComparison.Ordinal);
-        return [.. Picks(text[..two], s_bulks, "SP/SC"), .. Picks(text[..two], s_bulks, "MP/MC"),
+        return [.. Picks(text[bulk..empty], s_bulks, "SP/SC"), .. Picks(text[bulk..empty], s_bulks, "MP/MC"),
             .. Picks(text[two..], [32], "SP/SC"), .. Picks(text[two..], [32], "MP/MC")];
     }
 

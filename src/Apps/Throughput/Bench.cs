@@ -8,6 +8,9 @@ internal sealed record Direction(Port From, Port To, Sender Sender, Receiver? Re
 /// <summary>Ports set up for the path, lcores polling, trials run one after the other.</summary>
 internal sealed class Bench : IDisposable
 {
+    // The first packets pay for compiling the loops; no trial is to.
+    private const double WarmUpSeconds = 0.1;
+
     private readonly Eal _eal;
     private readonly ThroughputOptions _options;
     private readonly IReadOnlyList<Port> _ports;
@@ -53,6 +56,7 @@ internal sealed class Bench : IDisposable
             double limit = LinkLimit(bytes.Average()), start = _options.Rate > 0 ? Math.Min(_options.Rate, limit)
                 : limit;
             double first = double.IsPositiveInfinity(start) ? 0 : start;
+            Run(directions, first, WarmUpSeconds);
             if (_options.Test != TestKind.ZeroLoss)
             {
                 Trial only = Run(directions, first);
@@ -89,7 +93,9 @@ internal sealed class Bench : IDisposable
     private double LinkLimit(double meanBytes) =>
         _options.LinkGbps > 0 ? _options.LinkGbps * 1e9 / 8 / (meanBytes + 20) : double.PositiveInfinity;
 
-    private Trial Run(Direction[] directions, double rate)
+    private Trial Run(Direction[] directions, double rate) => Run(directions, rate, _options.TrialSeconds);
+
+    private Trial Run(Direction[] directions, double rate, double seconds)
     {
         if (_eal.StopToken.IsCancellationRequested)
             throw new OperationCanceledException();
@@ -97,12 +103,12 @@ internal sealed class Bench : IDisposable
         foreach (Direction direction in directions)
             direction.Receiver?.Begin(_trial);
         foreach (Direction direction in directions)
-            direction.Sender.Begin(_trial, rate > 0 ? rate : double.PositiveInfinity, _options.TrialSeconds);
+            direction.Sender.Begin(_trial, rate > 0 ? rate : double.PositiveInfinity, seconds);
         while (directions.Any(direction => direction.Sender.IsRunning))
             if (_eal.StopToken.WaitHandle.WaitOne(5))
                 throw new OperationCanceledException();
         Settle(directions);
-        return Sum(directions, rate * directions.Length);
+        return Sum(directions, rate * directions.Length, seconds);
     }
 
     /// <summary>Waits for stragglers until all have arrived, and a little longer for such as come twice.</summary>
@@ -115,7 +121,7 @@ internal sealed class Bench : IDisposable
         _eal.StopToken.WaitHandle.WaitOne(10);
     }
 
-    private Trial Sum(Direction[] directions, double offered)
+    private Trial Sum(Direction[] directions, double offered, double seconds)
     {
         ulong sum(Func<Direction, ulong> value) =>
             directions.Aggregate(0UL, (total, direction) => total + value(direction));
@@ -124,10 +130,10 @@ internal sealed class Bench : IDisposable
         ulong received = isSink ? 0 : sum(d => d.Receiver!.Received);
         // Percentiles cannot be added up: those of the direction that was slowest at the far end stand for all.
         LatencyHistogram? slowest = directions.Select(d => d.Receiver?.Latency).MaxBy(h => h?.Percentile(99.9) ?? 0);
-        return new Trial(offered, _options.TrialSeconds, sent, received, isSink ? 0 : sent - Math.Min(sent, received),
+        return new Trial(offered, seconds, sent, received, isSink ? 0 : sent - Math.Min(sent, received),
             isSink ? 0 : sum(d => d.Receiver!.OutOfOrder), isSink ? 0 : sum(d => d.Receiver!.Duplicates),
             isSink ? 0 : sum(d => d.Receiver!.Foreign), sum(d => d.Sender.Blocked),
-            Math.Round(sent / _options.TrialSeconds), Math.Round((bytes + 4.0 * sent) * 8 / _options.TrialSeconds),
+            Math.Round(sent / seconds), Math.Round((bytes + 4.0 * sent) * 8 / seconds),
             slowest is { Count: > 0 } ? Latencies.Of(slowest) : null);
     }
 

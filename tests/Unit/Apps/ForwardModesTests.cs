@@ -57,10 +57,12 @@ public sealed class ForwardModesTests : IDisposable
     public void Csum_RightChecksums_StayRight() =>
         Check(new CsumMode(), Udp(), (before, after) => Assert.Equal(before, after));
 
-    [Fact]
-    public void Csum_WrongChecksum_IsCountedAndSentOn()
+    [Theory]
+    [InlineData(null)]
+    [InlineData((ushort)100)]
+    public void Csum_WrongChecksum_IsCountedAndSentOn(ushort? vlan)
     {
-        byte[] frame = Udp();
+        byte[] frame = Udp(vlan: vlan);
         frame[^1] ^= 1;
         StreamCounters counters = Check(new CsumMode(), frame, (before, after) => Assert.Equal(before, after));
         Assert.Equal(1UL, counters.BadChecksum);

@@ -4,7 +4,7 @@ namespace Dataplane.Apps.Forward;
 
 /// <summary>
 /// <c>csum</c>: checks IPv4, TCP and UDP checksums in software and writes them anew. A packet that came with a wrong
-/// one is counted, and sent on with it.
+/// one is counted, and sent on with it. Looks at what lies in the first segment; the rest passes as it is.
 /// </summary>
 internal readonly struct CsumMode : ITransform
 {
@@ -21,7 +21,14 @@ internal readonly struct CsumMode : ITransform
         var cursor = new HeaderCursor(data);
         if (!cursor.TryRead(out HeaderRef<EtherHeader> ether))
             return true;
-        return (ushort)ether.Value.EtherType switch
+        ushort type = ether.Value.EtherType;
+        for (int tags = 0; tags < 2 && type is EtherTypes.Vlan or EtherTypes.QinQ; tags++)
+        {
+            if (!cursor.TryRead(out HeaderRef<VlanHeader> vlan))
+                return true;
+            type = vlan.Value.EtherType;
+        }
+        return type switch
         {
             EtherTypes.IPv4 => RenewIPv4(ref cursor),
             EtherTypes.IPv6 => RenewIPv6(ref cursor),
