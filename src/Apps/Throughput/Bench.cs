@@ -56,15 +56,15 @@ internal sealed class Bench : IDisposable
             double limit = LinkLimit(bytes.Average()), start = _options.Rate > 0 ? Math.Min(_options.Rate, limit)
                 : limit;
             double first = double.IsPositiveInfinity(start) ? 0 : start;
-            Run(directions, first, WarmUpSeconds);
+            Trial warmUp = Run(directions, first, WarmUpSeconds);
             if (_options.Test != TestKind.ZeroLoss)
             {
                 Trial only = Run(directions, first);
-                return new FrameResult(frame, bytes.Average(), only, [only]);
+                return new FrameResult(frame, bytes.Average(), only, [only], warmUp);
             }
             (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(first, _options.ResolutionPercent,
                 directions.Length, rate => Run(directions, rate), trial => trial.Passes(_options.LossPercent));
-            return new FrameResult(frame, bytes.Average(), best, trials);
+            return new FrameResult(frame, bytes.Average(), best, trials, warmUp);
         }
         finally
         {

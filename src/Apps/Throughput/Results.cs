@@ -36,7 +36,9 @@ internal sealed record Trial(double OfferedPps, double Seconds, ulong Sent, ulon
 /// <param name="Frame">64, ... 1518 with check sequence, or <c>imix</c>.</param>
 /// <param name="Best">The trial at the highest rate that passed; null when none did.</param>
 /// <param name="Trials">All of them, in order.</param>
-internal sealed record FrameResult(string Frame, double MeanBytes, Trial? Best, IReadOnlyList<Trial> Trials);
+/// <param name="WarmUp">What was sent before the first of them, for which nothing is claimed.</param>
+internal sealed record FrameResult(string Frame, double MeanBytes, Trial? Best, IReadOnlyList<Trial> Trials,
+    Trial? WarmUp = null);
 
 /// <summary>The whole run.</summary>
 internal sealed record ThroughputReport(string Date, string Test, string Path, IReadOnlyList<string> Ports, int Burst,
