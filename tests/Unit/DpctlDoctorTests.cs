@@ -216,7 +216,7 @@ public sealed class DpctlDoctorTests : IDisposable
         _host.With("/dev/net/tun", "").Closed.Add("/dev/net/tun");
         Expect("tap", Status.Warn, "may not open", "chmod");
         _host.Closed.Clear();
-        Expect("tap", Status.Warn, "CAP_NET_ADMIN", "ip tuntap add");
+        Expect("tap", Status.Warn, "CAP_NET_ADMIN", "sudo setcap cap_net_raw,cap_net_admin+ep");
     }
 
     [Fact]

@@ -72,8 +72,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
     {
         double seconds = Math.Max(now.Seconds - before.Seconds, 1e-9);
         Table ports = new Table().Border(TableBorder.Rounded).Title($"Forward  {options.Mode}  {now.Seconds:F0} s")
-            .AddColumns("port", "rx pps", "rx bit/s", "tx pps", "tx bit/s", "missed", "rx errors", "no mbuf",
-            "tx errors");
+            .AddColumns("port", "rx pps", "rx bit/s", "tx pps", "tx bit/s", "missed", "rx err", "no mbuf",
+            "tx err");
         for (int i = 0; i < sampler.Ports.Count; i++)
         {
             PortRates rates = Rates(before.Ports[i], now.Ports[i], seconds);
@@ -84,7 +84,7 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
                 Number(all.RxNoMbuf), Number(all.TxErrors));
         }
         Table lcores = new Table().Border(TableBorder.Rounded)
-            .AddColumns("lcore", "pps", "busy", "cycles/packet", "tx full", "consumed", "bad checksum", "no mbuf");
+            .AddColumns("lcore", "pps", "busy", "cyc/pkt", "tx full", "consumed", "bad csum", "no mbuf");
         for (int i = 0; i < sampler.Lcores.Count; i++)
         {
             LcoreUsage usage = now.Usage[i].Since(before.Usage[i]);
@@ -94,6 +94,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
                 $"{usage.BusyPercent:F0} %", CyclesPerPacket(usage, packets), Number(all.DroppedTxFull),
                 Number(all.Consumed), Number(all.BadChecksum), Number(all.NoMbuf));
         }
+        foreach (TableColumn column in (TableColumn[])[.. ports.Columns, .. lcores.Columns])
+            column.NoWrap().Padding(0, 0, 1, 0);
         return new Rows(ports, lcores);
     }
 
@@ -120,6 +122,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         if (report.Demo is { } demo)
             Console.WriteLine($"  far ends: generated {N(demo.Generated)}, checked {N(demo.Checked)}, lost "
                 + $"{N(demo.Lost)}, out of order {N(demo.OutOfOrder)}, corrupted {N(demo.Corrupted)}");
+        if (p.Received + p.Generated == 0)
+            Console.WriteLine("  no packet came in");
         Console.WriteLine(report.Accounted
             ? "every packet accounted for"
             : $"NOT ACCOUNTED FOR: {N(p.Unaccounted)} packets in the streams, {N(report.PoolLeaks)} mbufs missing from "

@@ -191,11 +191,12 @@ internal static class ForwardCommandLine
         var option = new Option<double>(name) { Description = help, DefaultValueFactory = _ => fallback };
         option.Validators.Add(result =>
         {
-            // A wait longer than int.MaxValue milliseconds is none that .NET knows.
-            if (double.TryParse(result.Tokens.SingleOrDefault()?.Value, CultureInfo.InvariantCulture, out double value)
-                && value is not (>= 0 and <= 2_000_000))
-                result.AddError(string.Create(CultureInfo.InvariantCulture,
-                    $"{name} wants 0 to 2000000 seconds, not {value}"));
+            // A wait longer than int.MaxValue milliseconds is none that .NET knows. And 0,5 is no number: it would be
+            // read as 5.
+            string? text = result.Tokens.SingleOrDefault()?.Value;
+            if (text != null && !(double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture,
+                out double value) && value is >= 0 and <= 2_000_000))
+                result.AddError($"{name} wants 0 to 2000000 seconds, such as 0.5, not {text}");
         });
         return option;
     }

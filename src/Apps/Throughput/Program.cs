@@ -15,7 +15,7 @@ try
     ThroughputOptions? options = ThroughputOptions.Parse(own, out int exitCode);
     if (options == null)
         return exitCode;
-    if (args.Length == 0)
+    if (ealOptions.Vdevs.Count == 0 && options.Path == TestPath.Pair)
         ealOptions = ealOptions with { Vdevs = ["net_wire0", "net_wire1"] };
     return Run(ealOptions, options);
 }

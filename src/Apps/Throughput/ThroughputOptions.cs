@@ -48,13 +48,13 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
     private static readonly Option<double> s_settle =
         Positive("--settle", "Seconds to wait for stragglers after a trial, at most.", 0.2);
     private static readonly Option<double> s_loss =
-        new("--loss") { Description = "Loss allowed, percent.", DefaultValueFactory = _ => 0 };
+        NotNegative("--loss", "Loss allowed, percent.");
     private static readonly Option<double> s_resolution =
         Positive("--resolution", "Search ends at this percentage of the highest rate.", 1);
-    private static readonly Option<double> s_rate = new("--rate") { Description = "Packets per second and direction "
-        + "for --test rate, and where a search starts; 0: as fast as it goes.", DefaultValueFactory = _ => 0 };
-    private static readonly Option<double> s_link = new("--link") { Description =
-        "Link speed in Gbit/s: never offer more than it carries; 0: no limit.", DefaultValueFactory = _ => 0 };
+    private static readonly Option<double> s_rate = NotNegative("--rate", "Packets per second and direction "
+        + "for --test rate, and where a search starts; 0: as fast as it goes.");
+    private static readonly Option<double> s_link = NotNegative("--link",
+        "Link speed in Gbit/s: never offer more than it carries; 0: no limit.");
     private static readonly Option<bool> s_both = new("--bidirectional") { Description = "pair: both ways at once." };
     private static readonly Option<int> s_burst =
         new("--burst") { Description = "Packets per burst, 1 to 512.", DefaultValueFactory = _ => 32 };
@@ -71,7 +71,7 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
         ThroughputOptions? options = null;
         var root = new RootCommand("Measures throughput and latency between ports (RFC 2544).\n\n"
             + "  Throughput [EAL options] -- [options below]\n"
-            + "  Throughput                                     on a cable in the process, to see what it looks like");
+            + "  Throughput [-- options]                        on a cable in the process, to see what it looks like");
         foreach (Option option in (Option[])[s_test, s_path, s_frames, s_trial, s_settle, s_loss, s_resolution, s_rate,
             s_link, s_both, s_burst, s_descriptors, s_json, s_svg])
             root.Options.Add(option);
@@ -101,14 +101,23 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
         return sizes.Length > 0 ? sizes : throw new ConfigException("--frames is empty", fix: "--frames " + AllFrames);
     }
 
-    private static Option<double> Positive(string name, string help, double fallback)
+    private static Option<double> Positive(string name, string help, double fallback) =>
+        Number(name, help, fallback, value => value > 0, "a number above 0");
+
+    private static Option<double> NotNegative(string name, string help) =>
+        Number(name, help, 0, value => value >= 0, "0 or a number above it");
+
+    private static Option<double> Number(string name, string help, double fallback, Func<double, bool> isRight,
+        string wanted)
     {
         var option = new Option<double>(name) { Description = help, DefaultValueFactory = _ => fallback };
         option.Validators.Add(result =>
         {
-            if (double.TryParse(result.Tokens.SingleOrDefault()?.Value, CultureInfo.InvariantCulture, out double value)
-                && value <= 0)
-                result.AddError($"{name} wants a number above 0");
+            // Without thousands separators: 0,5 would be read as 5.
+            string? text = result.Tokens.SingleOrDefault()?.Value;
+            if (text != null && !(double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture,
+                out double value) && isRight(value)))
+                result.AddError($"{name} wants {wanted}, such as 0.5, not {text}");
         });
         return option;
     }

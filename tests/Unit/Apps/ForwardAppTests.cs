@@ -163,6 +163,7 @@ public sealed class ForwardAppTests
     [InlineData("abc", "--burst", "--burst", "abc")]
     [InlineData("mack", "macswap", "--forward-mode", "mack")]
     [InlineData("--duration wants", "-1", "--duration", "-1")]
+    [InlineData("such as 0.5, not 0,5", "0,5", "--duration", "0,5")]
     [InlineData("--stats-period wants", "NaN", "--stats-period", "NaN")]
     [InlineData("--eth-peer foo", "PORT,MAC", "--eth-peer", "foo")]
     [InlineData("a peer already", "give it once", "--eth-peer", "1,02:00:00:00:00:01", "--eth-peer",

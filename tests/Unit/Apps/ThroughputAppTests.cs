@@ -102,6 +102,7 @@ public sealed class ThroughputAppTests
     [InlineData("--frames: '10' is no frame size", "--frames", "10")]
     [InlineData("--frams", "--frams", "64")]
     [InlineData("--trial wants a number above 0", "--trial", "0")]
+    [InlineData("such as 0.5, not 0,5", "--loss", "0,5")]
     [InlineData("at least 1", "--path", "loop")]
     public void Throughput_BadOption_SaysWhichAndWhy(string words, params string[] own) =>
         AppProcess.Run("Throughput", ["--no-huge", "--", .. own]).AssertFails(words);

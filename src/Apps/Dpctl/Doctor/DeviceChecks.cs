@@ -52,8 +52,8 @@ internal static class DeviceChecks
         if (!host.MayReadWrite("/dev/net/tun"))
             return new("tap", Status.Warn, "this user may not open /dev/net/tun", "sudo chmod 666 /dev/net/tun");
         return host.HasCapability(CAP_NET_ADMIN) ? new("tap", Status.Ok, "TAP ports can be made")
-            : new("tap", Status.Warn, "without CAP_NET_ADMIN only TAP interfaces made for this user can be used",
-                "sudo ip tuntap add dev tap0 mode tap user $USER");
+            : new("tap", Status.Warn, "without CAP_NET_ADMIN no TAP port can be made",
+                "run as root, or: sudo setcap cap_net_raw,cap_net_admin+ep APPLICATION");
     }
 
     internal static Finding PacketSockets(Host host) => host.HasCapability(CAP_NET_RAW)
