@@ -8,6 +8,9 @@ public sealed record PortContext(Eal Eal, DevArgs Args, ushort Id)
 {
     /// <summary>The ports made so far, for drivers whose ports know each other; null for a port made by hand.</summary>
     public PortList? Ports { get; init; }
+
+    /// <summary>The open function, for a <see cref="PciPortDriver"/>; the port disposes it when it closes.</summary>
+    public PciFunction? Function { get; init; }
 }
 
 /// <summary>A kind of port. Stateless; one per driver, listed in the assembly that holds the drivers.</summary>

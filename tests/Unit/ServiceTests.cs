@@ -69,10 +69,9 @@ public sealed class ServiceTests : IDisposable
     public void Service_Stats_CountWhatItSaid()
     {
         int call = 0;
-        Service service = Register("s", _ => (ServiceResult)(call++ % 3));
-        _eal.Services.Map(service, 2, mapped: false);
-        service.ResetStats();
-        call = 0;
+        Service service = Register("s", _ => (ServiceResult)(call++ % 3), ready: false);
+        _eal.Services.Map(service, 2, mapped: false);   // before it is ready: lcore 2 must never have called it
+        service.IsReady = true;
         _eal.Launch(1, _ =>
         {
             for (int i = 0; i < 300; i++)
