@@ -63,6 +63,9 @@ public abstract unsafe partial class Port : IDisposable
         _rxQueues = new RxQueue[config.RxQueues];
         _txQueues = new TxQueue[config.TxQueues];
         Config = config;
+        _rss = config.Rss ?? new RssConfig();
+        _redirection = null;
+        _vlans.Clear();
         State = PortState.Configured;
         if (config.Mtu != 0)
             SetMtu(config.Mtu);

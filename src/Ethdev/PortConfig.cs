@@ -18,6 +18,12 @@ public sealed record PortConfig
     /// <summary>Largest payload of a frame in bytes (Ethernet header and tags not counted); 0 keeps the port's
     /// own.</summary>
     public int Mtu { get; init; }
+
+    /// <summary>How packets are spread over several receive queues; null leaves the port's own way.</summary>
+    public RssConfig? Rss { get; init; }
+
+    /// <summary>Receive queues signal by interrupt when <see cref="RxQueue.EnableInterrupt"/> is called.</summary>
+    public bool RxInterrupts { get; init; }
 }
 
 /// <summary>Settings of one receive queue.</summary>

@@ -62,6 +62,27 @@ public sealed record PortInfo
     /// <summary>Most unicast and multicast addresses, the port's own among them.</summary>
     public int MaxMacAddresses { get; init; } = 1;
 
+    /// <summary>What it can hash to spread packets over queues; none without RSS.</summary>
+    public RssFields RssFields { get; init; }
+
+    /// <summary>Length of the RSS key in bytes, 0 where it cannot be set.</summary>
+    public int RssKeyBytes { get; init; }
+
+    /// <summary>Entries of the redirection table, 0 where it cannot be set.</summary>
+    public int RedirectionEntries { get; init; }
+
+    /// <summary>Bytes of EEPROM or NVM that <see cref="Port.ReadEeprom"/> reads.</summary>
+    public int EepromBytes { get; init; }
+
+    /// <summary>Receive queues have interrupts: <see cref="RxQueue.InterruptFd"/>.</summary>
+    public bool RxInterrupts { get; init; }
+
+    /// <summary>Changes of the link are told by <see cref="PortEvent.LinkChanged"/>.</summary>
+    public bool LinkInterrupts { get; init; }
+
+    /// <summary>The PCI function behind the port, or null.</summary>
+    public PciDevice? Pci { get; init; }
+
     /// <summary>NUMA node of the device, 0 for a virtual one.</summary>
     public int NumaNode { get; init; }
 

@@ -17,6 +17,34 @@ internal static class PortRules
         CheckOffloads(port, "transmit", config.TxOffloads, info.TxOffloads, config.TxOffloads & ~info.TxOffloads);
         if (config.Mtu != 0)
             CheckMtu(port, config.Mtu);
+        if (config.Rss != null)
+            CheckRss(port, config.Rss);
+        if (config.RxInterrupts && !info.RxInterrupts)
+            throw new ConfigException($"port {port.Name}: its receive queues have no interrupts",
+                why: $"driver {info.DriverName} cannot, or its device was given none", fix: "poll it");
+    }
+
+    internal static void CheckRss(Port port, RssConfig rss)
+    {
+        PortInfo info = port.Info;
+        if (rss.Fields != RssFields.All && (rss.Fields & ~info.RssFields) != 0)
+            throw new ConfigException($"port {port.Name}: cannot hash {rss.Fields & ~info.RssFields}",
+                fix: $"driver {info.DriverName} hashes {info.RssFields}");
+        if (rss.Key != null && rss.Key.Length != info.RssKeyBytes)
+            throw new ConfigException($"port {port.Name}: an RSS key of {rss.Key.Length} bytes does not fit",
+                fix: info.RssKeyBytes == 0 ? $"driver {info.DriverName} has a fixed key: give none"
+                    : $"driver {info.DriverName} takes {info.RssKeyBytes} bytes");
+    }
+
+    internal static void CheckRedirection(Port port, ReadOnlySpan<ushort> queues)
+    {
+        if (queues.Length != port.Info.RedirectionEntries || queues.Length == 0)
+            throw new ConfigException($"port {port.Name}: a redirection table of {queues.Length} entries does not fit",
+                fix: $"driver {port.Info.DriverName} has {port.Info.RedirectionEntries}");
+        foreach (ushort queue in queues)
+            if (queue >= port.Config.RxQueues)
+                throw new ConfigException($"port {port.Name}: the redirection table names receive queue {queue}",
+                    why: $"{port.Config.RxQueues} are configured");
     }
 
     internal static void CheckMtu(Port port, int mtu)

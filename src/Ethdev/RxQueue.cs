@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane;
 
@@ -82,6 +83,25 @@ public abstract unsafe class RxQueue
     /// queue's size.
     /// </summary>
     public void Stop() => SetRunning(false);
+
+    /// <summary>State of a descriptor, counted from the next one to be received. Data path.</summary>
+    /// <param name="offset">0 to the queue's descriptors - 1.</param>
+    public virtual DescriptorStatus GetDescriptorStatus(int offset) => DescriptorStatus.Unknown;
+
+    /// <summary>
+    /// Becomes readable when a packet waits and the interrupt is on: for epoll. Null unless the port was configured
+    /// with <see cref="PortConfig.RxInterrupts"/> and is started.
+    /// </summary>
+    public virtual SafeFileHandle? InterruptFd => null;
+
+    /// <summary>
+    /// Asks for one interrupt at the next packet. Poll once more before sleeping: one that came just before it is not
+    /// told of. Polling thread.
+    /// </summary>
+    public virtual void EnableInterrupt() { }
+
+    /// <summary>Asks for no more, and empties <see cref="InterruptFd"/>. Polling thread.</summary>
+    public virtual void DisableInterrupt() { }
 
     /// <summary>The driver's receive. Adds bytes, errors and misses to <see cref="Stats"/>, but not packets.</summary>
     protected abstract int Receive(Span<Mbuf> burst);

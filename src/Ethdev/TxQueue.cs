@@ -58,6 +58,10 @@ public abstract unsafe class TxQueue
     /// <returns>How many were freed.</returns>
     public virtual int ReclaimTx(int most = 0) => 0;
 
+    /// <summary>State of a descriptor, counted from the next one to be filled. Data path.</summary>
+    /// <param name="offset">0 to the queue's descriptors - 1.</param>
+    public virtual DescriptorStatus GetDescriptorStatus(int offset) => DescriptorStatus.Unknown;
+
     /// <summary>The counters since the last <see cref="Port.ResetStats"/>. Any thread.</summary>
     public QueueStats GetStats() => Port.ReadTxStats(Index);
 
