@@ -11,6 +11,8 @@ public partial class ConstantTests
     private static readonly Dictionary<string, string> s_headers = new()
     {
         ["Clock"] = "time.h",
+        ["Epoll"] = "sys/epoll.h",
+        ["Eventfd"] = "sys/eventfd.h",
         ["Fcntl"] = "fcntl.h sys/file.h",
         ["Filter"] = "linux/filter.h",
         ["IfPacket"] = "linux/if_packet.h linux/if_ether.h",

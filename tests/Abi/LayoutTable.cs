@@ -20,6 +20,7 @@ internal static class LayoutTable
         new(N + "Clock+timespec", "time.h", "struct timespec", "", Libc),
         new(N + "Statfs+statfs_t", "sys/vfs.h", "struct statfs", "", Libc),
         new(N + "Timerfd+itimerspec", "time.h", "struct itimerspec", "", Libc),
+        new(N + "epoll_event", "sys/epoll.h", "struct epoll_event", "", Libc),
         new(N + "iovec", "sys/uio.h", "struct iovec", "", Libc),
         new(N + "msghdr", "sys/socket.h", "struct msghdr", "", Libc),
         new(N + "ifreq", "net/if.h", "struct ifreq",
