@@ -14,4 +14,11 @@ internal static unsafe partial class Unistd
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial nint write(SafeFileHandle fd, void* buf, nuint count);
+
+    /// <summary>Like read, at an offset, which may be beyond 2^32.</summary>
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial nint pread(SafeFileHandle fd, void* buf, nuint count, long offset);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial nint pwrite(SafeFileHandle fd, void* buf, nuint count, long offset);
 }

@@ -25,6 +25,7 @@ public partial class ConstantTests
         ["Timerfd"] = "sys/timerfd.h",
         ["Uio"] = "limits.h",
         ["Unistd"] = "unistd.h",
+        ["Vfio"] = "sys/ioctl.h linux/vfio.h",
         ["VirtioNet"] = "linux/virtio_net.h",
     };
 
@@ -34,6 +35,7 @@ public partial class ConstantTests
     /// <summary>Names these headers do not have, so nothing here checks them.</summary>
     private static readonly string[] s_unchecked =
     [
+        "VFIO_PCI_HOT_RESET_FLAG_DEV_ID", "VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED",   // since 6.6
         "VLAN_HLEN",                    // linux/if_vlan.h, not given to user space
         "VIRTIO_NET_HDR_GSO_UDP_L4",    // since linux-libc-dev 6.2; Debian 12 has 6.1
     ];

@@ -41,6 +41,15 @@ internal static class LayoutTable
         new(N + "tpacket_req", "linux/if_packet.h", "struct tpacket_req", "", Uapi),
         new(N + "tpacket_req3", "linux/if_packet.h", "struct tpacket_req3", "", Uapi),
         new(N + "packet_mreq", "linux/if_packet.h", "struct packet_mreq", "", Uapi),
+        .. ((string[])
+        [
+            "vfio_info_cap_header", "vfio_group_status", "vfio_device_info", "vfio_region_info",
+            "vfio_region_sparse_mmap_area", "vfio_region_info_cap_sparse_mmap", "vfio_irq_info", "vfio_irq_set",
+            "vfio_pci_dependent_device", "vfio_pci_hot_reset_info", "vfio_pci_hot_reset", "vfio_device_feature",
+            "vfio_iommu_type1_info", "vfio_iova_range", "vfio_iommu_type1_info_cap_iova_range",
+            "vfio_iommu_type1_info_cap_migration", "vfio_iommu_type1_info_dma_avail", "vfio_iommu_type1_dma_map",
+            "vfio_iommu_type1_dma_unmap",
+        ]).Select(name => new Row(N + name, "linux/vfio.h", $"struct {name}", "", Uapi)),
         new(N + "virtio_net_hdr", "linux/virtio_net.h", "struct virtio_net_hdr", "", Uapi),
 
         // protocol headers, against libc's and the kernel's, and DPDK's where those have none
