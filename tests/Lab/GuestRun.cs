@@ -42,10 +42,8 @@ internal sealed class GuestRun
         string end;
         try
         {
-            using LabRun run = await LabRun.StartAsync(_machine.Name,
-                [.. _machine.Arguments(), "--timeout", "900"],
-                ["dotnet", typeof(GuestRun).Assembly.Location, "-reporter", "json", "-noColor", "-noAutoReporters",
-                    "-parallel", "none"], Receive);
+            using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
+                [_machine.Name, "--timeout", "900"], ["-reporter", "json"], Receive);
             int exit = await run.EndAsync();
             end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n{run.Errors}";
         }

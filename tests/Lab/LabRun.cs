@@ -15,12 +15,12 @@ internal sealed class LabRun : IDisposable
     private readonly TaskCompletionSource _outputEnd = new(), _errorsEnd = new();
     private int _ended;
 
-    private LabRun(string directory, string[] arguments, Action<string>? onLine)
+    private LabRun(string script, string directory, string[] arguments, Action<string>? onLine)
     {
         Directory = directory;
         _process = new Process
         {
-            StartInfo = new(Script, arguments)
+            StartInfo = new(Path.Combine(Tree, "lab", script), arguments)
             {
                 RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Tree,
             },
@@ -33,7 +33,6 @@ internal sealed class LabRun : IDisposable
     }
 
     internal static string Tree { get; } = FindTree();
-    internal static string Script { get; } = Path.Combine(Tree, "lab", "run");
 
     /// <summary>The run's directory, LAB_OUT inside: kernel.log, dmesg.log, qemu.log, and the socket `monitor`.</summary>
     internal string Directory { get; }
@@ -48,7 +47,8 @@ internal sealed class LabRun : IDisposable
         {
             if (!s_lacks.TryGetValue(kernel, out string? lack))
             {
-                using Process check = Process.Start(new ProcessStartInfo(Script, ["--kernel", kernel, "--check"])
+                using Process check = Process.Start(new ProcessStartInfo(Path.Combine(Tree, "lab", "run"),
+                    ["--kernel", kernel, "--check"])
                     { RedirectStandardError = true })!;
                 string message = check.StandardError.ReadToEnd().Trim();
                 check.WaitForExit();
@@ -60,15 +60,16 @@ internal sealed class LabRun : IDisposable
 
     /// <summary>Waits for a free slot and starts a machine.</summary>
     /// <param name="name">The run's directory is artifacts/lab/NAME.</param>
+    /// <param name="script">lab/run, or lab/guest with the machine as first option.</param>
     /// <param name="options">Options of lab/run.</param>
     /// <param name="command">What runs inside.</param>
     /// <param name="onLine">Gets each line of standard output as it comes.</param>
-    internal static async Task<LabRun> StartAsync(string name, string[] options, string[] command,
+    internal static async Task<LabRun> StartAsync(string name, string script, string[] options, string[] command,
         Action<string>? onLine = null)
     {
         await s_slots.WaitAsync();
         string directory = Path.Combine(Tree, "artifacts", "lab", name);
-        return new LabRun(directory, [.. options, "--out", directory, "--", .. command], onLine);
+        return new LabRun(script, directory, [.. options, "--out", directory, "--", .. command], onLine);
     }
 
     /// <summary>Waits for the end.</summary>
