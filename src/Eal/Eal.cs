@@ -37,6 +37,7 @@ public sealed partial class Eal : IDisposable
             Topology = CpuTopology.Read();
             HandleSignals();
             Memory = Memory.Create(options, Log.CreateLogger("lib.memory"), LcoresByNode());
+            Dma = new DmaManager(Memory, options, Log.CreateLogger("lib.dma"));
             StartLcores();
             _ = Tsc.Hz;
             if (options.Version)
@@ -57,6 +58,9 @@ public sealed partial class Eal : IDisposable
 
     /// <summary>Memory for rings, pools and devices.</summary>
     public Memory Memory { get; }
+
+    /// <summary>What devices reach, and where; opens them. Dispose their ports before the environment.</summary>
+    public DmaManager Dma { get; }
 
     /// <summary>The machine's CPUs when it was started.</summary>
     public CpuTopology Topology { get; }
@@ -115,6 +119,7 @@ public sealed partial class Eal : IDisposable
             Alarms.Dispose();
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();
+            Dma?.Dispose();   // quiets devices still open, before the memory goes that they write to
             Memory?.Dispose();
             Log.Dispose();
             UnregisterThread();   // else its id would pick a cache in the pools of the next environment

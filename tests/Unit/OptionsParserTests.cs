@@ -26,7 +26,9 @@ public class OptionsParserTests
         EalOptions options = Parse("-l", "0-3", "--main-lcore=1", "-S", "2,3", "--numa-mem", "512,0", "--base-virtaddr",
             "0x100000000", "--iova-mode", "va", "-n4", "-r", "2", "--vdev", "net_null0,size=64", "--vdev=net_null1",
             "-a0000:3b:00.0,x=1", "--allow", "0000:3b:00.1", "--no-pci", "--log-level", "warn", "--log-level=lib.*:8",
-            "--file-prefix", "two", "--force-max-simd-bitwidth", "256", "-v", "--huge-dir", "/dev/hugepages");
+            "--file-prefix", "two", "--force-max-simd-bitwidth", "256", "-v", "--huge-dir", "/dev/hugepages",
+            "--iommu-backend", "type1", "--vfio-vf-token=14d63f20-8445-11ea-8900-1f9ce7d5650d", "--vfio-intr=msi",
+            "--iommu-fd", "7");
         Assert.Equal([0, 1, 2, 3], options.Lcores!.Select(lcore => lcore.Id));
         Assert.Equal(1, options.MainLcore);
         Assert.Equal([2, 3], options.ServiceLcores);
@@ -44,6 +46,11 @@ public class OptionsParserTests
         Assert.Equal(256, options.ForceMaxSimdBitwidth);
         Assert.True(options.Version);
         Assert.Equal("/dev/hugepages", options.HugeDir);
+        Assert.Equal(IommuBackend.Type1, options.IommuBackend);
+        Assert.Equal("14d63f20-8445-11ea-8900-1f9ce7d5650d", options.VfioVfToken.ToString());
+        Assert.Equal(InterruptKind.Msi, options.VfioIntr);
+        Assert.Equal(7, options.IommuFd);
+        Assert.True(Parse("--unsafe-noiommu").UnsafeNoIommu);
     }
 
     [Theory]
@@ -145,6 +152,9 @@ public class OptionsParserTests
     [InlineData("--base-virtaddr", "0")]
     [InlineData("--base-virtaddr", "ffffffffffffffff")]
     [InlineData("--iova-mode", "dc")]
+    [InlineData("--iommu-backend", "vfio")]
+    [InlineData("--vfio-intr", "msi-x")]
+    [InlineData("--vfio-vf-token", "1234")]
     [InlineData("--vdev", ",size=1")]
     [InlineData("--vdev", "net_null0,size")]
     [InlineData("--file-prefix", "a/b")]

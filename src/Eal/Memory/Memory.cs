@@ -128,6 +128,15 @@ public sealed unsafe partial class Memory : IDisposable
     /// </summary>
     public Iova ToIova(void* pointer) => ListOf(pointer)?.ToIova(pointer) ?? Iova.Bad;
 
+    /// <summary>The same for a memseg that a watcher is told of, which nobody else sees yet.</summary>
+    internal Iova ToIovaOfNew(void* pointer)
+    {
+        foreach (MemsegList list in _layout.Lists)
+            if ((nuint)pointer - (nuint)list.Base < list.Header->ReservedBytes)
+                return list.ToIova(pointer);
+        return Iova.Bad;
+    }
+
     /// <summary>State of every node's heap.</summary>
     public IReadOnlyList<HeapStats> GetHeapStats()
     {

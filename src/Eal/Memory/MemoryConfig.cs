@@ -61,7 +61,7 @@ internal sealed record MemoryConfig
             Prefix = options.FilePrefix,
             BaseAddress = options.BaseVirtAddr ?? DefaultBaseAddress,
             BaseAddressGiven = options.BaseVirtAddr != null,
-            PhysicalAddresses = options.IovaMode == IovaMode.Pa,
+            PhysicalAddresses = options.IovaMode == IovaMode.Pa || options.UnsafeNoIommu,
             Channels = options.MemoryChannels ?? 0,
             Ranks = options.MemoryRanks ?? 0,
             LcoresByNode = lcoresByNode ?? new Dictionary<int, int>(),

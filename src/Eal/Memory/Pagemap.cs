@@ -34,7 +34,7 @@ internal static unsafe class Pagemap
 
     private static DataplaneException NoFrames(Errno errno) =>
         new("cannot learn physical addresses from /proc/self/pagemap",
-            why: "--iova-mode=pa was asked for, and the kernel shows them only with CAP_SYS_ADMIN",
-            fix: "run as root, or use --iova-mode=va (needs an IOMMU for real devices)",
+            why: "--iova-mode=pa or --unsafe-noiommu needs them, and the kernel shows them only with CAP_SYS_ADMIN",
+            fix: "run as root, or leave the option out (real devices then need an IOMMU)",
             see: "docs/setup/hugepages.md", errno: errno);
 }

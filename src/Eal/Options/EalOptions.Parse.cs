@@ -32,6 +32,14 @@ public sealed partial record EalOptions
         Exclude(NoHuge, "--no-huge", NumaMemoryMb != null, "--numa-mem", "ordinary pages take -m");
         Exclude(NoHuge, "--no-huge", HugeDir != null, "--huge-dir", "leave one out");
         Exclude(InMemory, "--in-memory", HugeDir != null, "--huge-dir", "leave one out");
+        Exclude(UnsafeNoIommu, "--unsafe-noiommu", NoHuge, "--no-huge",
+            "the kernel may move ordinary pages under a device: leave --no-huge out");
+        Exclude(UnsafeNoIommu, "--unsafe-noiommu", IovaMode == IovaMode.Va, "--iova-mode=va",
+            "without an IOMMU there are only physical addresses");
+        if (IommuBackend == IommuBackend.NoIommu && !UnsafeNoIommu)
+            throw new ConfigException("--iommu-backend=noiommu is not safe",
+                "a device without an IOMMU can overwrite any memory of the machine",
+                "use an IOMMU, or add --unsafe-noiommu to accept that", "docs/setup/iommu.md");
         ValidateLcores();
         ValidateRanges();
         string? twice = Vdevs.Select(vdev => DevArgs.Parse(vdev).Name).GroupBy(name => name)

@@ -55,6 +55,29 @@ public sealed partial record EalOptions
     /// <summary>Leave the PCI bus alone altogether (<c>--no-pci</c>).</summary>
     public bool NoPci { get; init; }
 
+    /// <summary>The kernel interface that bound devices are used through (<c>--iommu-backend</c>).</summary>
+    public IommuBackend IommuBackend { get; init; }
+
+    /// <summary>
+    /// Allow devices without an IOMMU (<c>--unsafe-noiommu</c>): such a device can overwrite any memory of the
+    /// machine. Memory is then taken with its physical addresses.
+    /// </summary>
+    public bool UnsafeNoIommu { get; init; }
+
+    /// <summary>The secret agreed with whoever holds the physical function, to open its virtual functions
+    /// (<c>--vfio-vf-token</c>). Null: none.</summary>
+    public Guid? VfioVfToken { get; init; }
+
+    /// <summary>The only kind of interrupt to use (<c>--vfio-intr</c>). <see cref="InterruptKind.None"/>: the best
+    /// that a device has.</summary>
+    public InterruptKind VfioIntr { get; init; }
+
+    /// <summary>
+    /// An open <c>/dev/iommu</c> handed in by the parent (<c>--iommu-fd</c>), for a process that may not open it
+    /// itself; stays the caller's. Devices come the same way: <c>-a 0000:3b:00.0,vfio-fd=7</c>. Null: none.
+    /// </summary>
+    public int? IommuFd { get; init; }
+
     /// <summary>What our files and threads are named by, so that two processes do not meet
     /// (<c>--file-prefix</c>).</summary>
     public string FilePrefix { get; init; } = "dataplane";

@@ -46,6 +46,26 @@ internal static class OptionValue
         _ => throw Wrong(option, value, "pa, va or auto"),
     };
 
+    internal static IommuBackend Backend(string value, string option) => value.Trim().ToLowerInvariant() switch
+    {
+        "auto" => IommuBackend.Auto,
+        "iommufd" => IommuBackend.Iommufd,
+        "type1" => IommuBackend.Type1,
+        "noiommu" => IommuBackend.NoIommu,
+        _ => throw Wrong(option, value, "auto, iommufd, type1 or noiommu"),
+    };
+
+    internal static InterruptKind Interrupt(string value, string option) => value.Trim().ToLowerInvariant() switch
+    {
+        "legacy" => InterruptKind.IntX,
+        "msi" => InterruptKind.Msi,
+        "msix" => InterruptKind.MsiX,
+        _ => throw Wrong(option, value, "legacy, msi or msix"),
+    };
+
+    internal static Guid Uuid(string value, string option) => Guid.TryParseExact(value.Trim(), "D", out Guid uuid)
+        ? uuid : throw Wrong(option, value, "a UUID, e.g. 14d63f20-8445-11ea-8900-1f9ce7d5650d");
+
     internal static string Device(string value, string option)
     {
         try

@@ -1,0 +1,133 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+
+namespace Dataplane;
+
+/// <summary>
+/// The I/O address spaces of an environment: opens devices, each in a container that suits it, one container for all
+/// that can share. Control path; any thread.
+/// </summary>
+public sealed partial class DmaManager : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly Memory _memory;
+    private readonly EalOptions _options;
+    private readonly DmaBackends _backends;
+    private readonly ILogger _logger;
+    private readonly Func<IommuBackend, DmaContainer> _create;
+    private readonly List<DmaContainer> _shared = [];   // devices may be put in these
+    private readonly List<DmaContainer> _own = [];      // the application's
+    private bool _disposed;
+
+    internal DmaManager(Memory memory, EalOptions options, ILogger logger, DmaBackends? backends = null,
+        Func<IommuBackend, DmaContainer>? create = null)
+    {
+        _memory = memory;
+        _options = options;
+        _logger = logger;
+        _backends = backends ?? new(options);
+        _create = create ?? Create;
+        LogMemoryMode(logger, memory.IovaMode, MemoryReason(options));
+    }
+
+    /// <summary>All containers there are, the application's too.</summary>
+    public IReadOnlyList<DmaContainer> Containers
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _shared, .. _own];
+        }
+    }
+
+    /// <summary>
+    /// Memory of this process that the kernel holds in place for devices, bytes (<c>VmPin</c>). iommufd counts every
+    /// page once however many containers map it; type1 does not count there.
+    /// </summary>
+    public static ulong PinnedBytes
+    {
+        get
+        {
+            foreach (string line in File.ReadLines("/proc/self/status"))
+                if (line.StartsWith("VmPin:", StringComparison.Ordinal))
+                    return ulong.Parse(line.AsSpan(6, line.Length - 8).Trim(), CultureInfo.InvariantCulture) << 10;
+            return 0;
+        }
+    }
+
+    /// <summary>Opens a function that is bound to vfio-pci, in a container that other devices may share.</summary>
+    /// <param name="device">Which.</param>
+    /// <param name="addressBits">Address bits it can put on the bus (<c>PciPortDriver.DmaAddressBits</c>).</param>
+    /// <exception cref="DeviceException">It cannot be had; says why and what to do.</exception>
+    public PciFunction Open(PciDevice device, int addressBits = 64)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            DmaChoice choice = _backends.Choose(device);
+            string backend = DmaBackends.Name(choice.Backend);
+            DmaContainer? container = _shared.Find(c => c.Backend == backend && c.Reaches(addressBits));
+            if (container == null)
+            {
+                if (_options.IommuBackend == IommuBackend.Auto && _shared.TrueForAll(c => c.Backend != backend))
+                    LogChoice(_logger, backend, device.Address, choice.Why);
+                container = _create(choice.Backend);
+                _shared.Add(container);
+            }
+            PciFunction function = container.Open(device, addressBits);
+            LogDecision(_logger, device, device.KernelDriver, backend, choice.Why, container.IovaMode,
+                container.IovaDelta, string.Join(", ", container.Ranges));
+            return function;
+        }
+    }
+
+    /// <summary>
+    /// Makes a container of the application's own: devices opened in it with <see cref="DmaContainer.Open"/> see only
+    /// what is mapped in it. Disposed with the environment, or before.
+    /// </summary>
+    /// <param name="backend">Which kind.</param>
+    /// <exception cref="DataplaneException">The kernel has no such interface, or it may not be used.</exception>
+    public DmaContainer CreateContainer(IommuBackend backend)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            DmaContainer container = _create(backend == IommuBackend.Auto ? _backends.Default() : backend);
+            _own.Add(container);
+            return container;
+        }
+    }
+
+    /// <summary>Closes every device still open and every container. Any number of times.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _disposed = true;
+            foreach (DmaContainer container in (DmaContainer[])[.. _own, .. _shared])
+                container.Dispose();
+            _own.Clear();
+            _shared.Clear();
+        }
+    }
+
+    private DmaContainer Create(IommuBackend backend) =>
+        throw new DeviceException($"no {DmaBackends.Name(backend)} in this build", errno: Errno.ENODEV);
+
+    private static string MemoryReason(EalOptions options) =>
+        options.UnsafeNoIommu ? "--unsafe-noiommu: a device without an IOMMU needs them"
+        : options.IovaMode == IovaMode.Auto ? "every device is behind an IOMMU, which maps them"
+        : "--iova-mode says so";
+
+    [LoggerMessage(LogLevel.Debug, "IOVA: memory keeps {Mode} addresses ({Why})")]
+    private static partial void LogMemoryMode(ILogger logger, IovaMode mode, string why);
+
+    [LoggerMessage(LogLevel.Information, "IOMMU backend {Backend} for {Device}: {Why}")]
+    private static partial void LogChoice(ILogger logger, string backend, PciAddress device, string why);
+
+    [LoggerMessage(LogLevel.Debug,
+        "IOVA: {Device} bound to {Driver} | {Backend}: {Why} | {Mode} plus 0x{Delta:x} | usable {Ranges}")]
+    private static partial void LogDecision(ILogger logger, PciDevice device, string? driver, string backend,
+        string why, IovaMode mode, ulong delta, string ranges);
+}
