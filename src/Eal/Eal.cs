@@ -18,6 +18,7 @@ public sealed partial class Eal : IDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lifeLock = new();
     private readonly ILogger _logger;
+    private PciBus? _pci;
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
@@ -73,6 +74,15 @@ public sealed partial class Eal : IDisposable
 
     /// <summary>Callbacks on a control thread after a time.</summary>
     public Alarms Alarms { get; }
+
+    /// <summary>The machine's PCI functions; scanned when first asked.</summary>
+    /// <exception cref="ConfigException">A device named by <c>--allow</c> or <c>--block</c> is no PCI
+    /// address.</exception>
+    public PciBus Pci
+    {
+        get => _pci ??= new PciBus(Options);
+        internal set => _pci = value;
+    }
 
     /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();

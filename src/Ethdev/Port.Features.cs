@@ -1,6 +1,7 @@
 namespace Dataplane;
 
-/// <summary>Features of NICs. Each throws where the driver has none, as <see cref="PortInfo"/> says beforehand.</summary>
+/// <summary>Features of NICs. Each throws where the driver has none, as <see cref="PortInfo"/> says
+/// beforehand.</summary>
 public abstract partial class Port
 {
     private RssConfig _rss = new();
@@ -10,7 +11,8 @@ public abstract partial class Port
     /// <summary>How received packets are spread over queues. Any time after configuring.</summary>
     public RssConfig Rss => _rss;
 
-    /// <summary>The redirection table in force: the queue of each value of the hash's low bits. Empty without RSS.</summary>
+    /// <summary>The redirection table in force: the queue of each value of the hash's low bits. Empty without
+    /// RSS.</summary>
     public ReadOnlySpan<ushort> Redirection => _redirection;
 
     /// <summary>The VLANs let through while <see cref="RxOffloads.VlanFilter"/> is on.</summary>

@@ -10,7 +10,12 @@ public abstract unsafe partial class Port : IDisposable
     private TxQueue?[] _txQueues = [];
 
     /// <summary>For drivers: takes the port's name, id and environment from the probe.</summary>
-    protected Port(PortContext context) => Context = context;
+    protected Port(PortContext context)
+    {
+        Context = context;
+        if (context.Function != null)
+            context.Function.Lost += OnLost;
+    }
 
     /// <summary>Most queues of a kind any port may have.</summary>
     public const int MaxQueues = 64;
@@ -169,6 +174,9 @@ public abstract unsafe partial class Port : IDisposable
         ReleaseQueues();
         State = PortState.Closed;
         OnClose();
+        if (Context.Function != null)
+            Context.Function.Lost -= OnLost;
+        Context.Function?.Dispose();
         FreeCounters();
         Raise(PortEvent.Closed);
         GC.SuppressFinalize(this);
@@ -194,7 +202,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>Stop the device; queues are drained after this.</summary>
     protected virtual void OnStop() { }
 
-    /// <summary>Give back what the constructor took.</summary>
+    /// <summary>Give back what the constructor took. The function of a PCI port is disposed after this.</summary>
     protected virtual void OnClose() { }
 
     internal void Require(PortState state, string action)
@@ -205,6 +213,10 @@ public abstract unsafe partial class Port : IDisposable
 
     private DataplaneException WrongState(string action, string fix) =>
         new($"cannot {action} port {Name}", why: $"it is {State}", fix: fix);
+
+    // The kernel waits for a device it asks back until the port is closed.
+    private void OnLost(PciFunction function, PortLoss why) =>
+        Raise(why == PortLoss.Requested ? PortEvent.Removed : PortEvent.ResetNeeded);
 
     private void RequireSetup(string action, int index, int count)
     {

@@ -9,7 +9,8 @@ public sealed record PortContext(Eal Eal, DevArgs Args, ushort Id)
     /// <summary>The ports made so far, for drivers whose ports know each other; null for a port made by hand.</summary>
     public PortList? Ports { get; init; }
 
-    /// <summary>The open function, for a <see cref="PciPortDriver"/>; the port disposes it when it closes.</summary>
+    /// <summary>The open function, for a <see cref="PciPortDriver"/>; disposed by <see cref="Port.Dispose"/>, after
+    /// <c>OnClose</c>.</summary>
     public PciFunction? Function { get; init; }
 }
 

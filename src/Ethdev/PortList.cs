@@ -1,7 +1,7 @@
 namespace Dataplane;
 
 /// <summary>All ports of an environment. Control path, one thread at a time.</summary>
-public sealed class PortList : IDisposable
+public sealed partial class PortList : IDisposable
 {
     private readonly List<Port> _ports = [];
     private readonly IReadOnlyList<PortDriver> _drivers;
@@ -18,8 +18,12 @@ public sealed class PortList : IDisposable
     /// place.</summary>
     public IReadOnlyList<Port> Ports => _ports;
 
-    /// <summary>Makes a port of every <c>--vdev</c> of the environment. On failure those made already are
-    /// closed.</summary>
+    /// <summary>
+    /// Makes a port of every PCI function that is bound to vfio-pci, has a driver here and is not barred by the
+    /// options, by address, then of every <c>--vdev</c>. On failure those made already are closed.
+    /// </summary>
+    /// <remarks>A function named by <c>--allow</c> must become a port; any other that cannot is passed over with a
+    /// warning, and <see cref="PassedOver"/> says why.</remarks>
     /// <exception cref="ConfigException">No driver, a name twice, bad arguments.</exception>
     /// <exception cref="DeviceException">A device cannot be used.</exception>
     public static PortList Probe(Eal eal, IReadOnlyList<PortDriver> drivers)
@@ -27,6 +31,7 @@ public sealed class PortList : IDisposable
         var list = new PortList(eal, drivers);
         try
         {
+            list.ProbePci();
             foreach (string vdev in eal.Options.Vdevs)
                 list.Attach(vdev);
             return list;
@@ -39,16 +44,17 @@ public sealed class PortList : IDisposable
     }
 
     /// <summary>Makes one more port. It gets the least id that is free.</summary>
-    /// <param name="device">Name and arguments, e.g. <c>net_null0,size=64</c>.</param>
+    /// <param name="device">Name and arguments, e.g. <c>net_null0,size=64</c>, or a PCI address and arguments, e.g.
+    /// <c>0000:3b:00.0,key=value</c>, whatever <c>--allow</c> and <c>--block</c> say of it.</param>
     /// <exception cref="ConfigException">No driver, a name twice, bad arguments.</exception>
     /// <exception cref="DeviceException">The device cannot be used.</exception>
     public Port Attach(string device)
     {
         DevArgs args = DevArgs.Parse(device);
+        if (PciAddress.TryParse(args.Name, out PciAddress address))
+            return AttachPci(address, PciBus.WithAddress(address, args));
         PortDriver driver = FindDriver(args.Name);
-        if (Find(args.Name) != null)
-            throw new ConfigException($"device '{args.Name}' is there already",
-                fix: "give each device a number of its own");
+        RequireNew(args, "give each device a number of its own");
         return Add(driver.Create(new PortContext(_eal, args, FreeId()) { Ports = this }));
     }
 
@@ -106,9 +112,16 @@ public sealed class PortList : IDisposable
             throw new DataplaneException("closing the ports failed", why: failure.Message, inner: failure);
     }
 
-    private PortDriver FindDriver(string device) =>
-        _drivers.Where(driver => device.StartsWith(driver.Name, StringComparison.Ordinal))
+    private void RequireNew(DevArgs args, string fix)
+    {
+        if (Find(args.Name) != null)
+            throw new ConfigException($"device '{args.Name}' is there already", fix: fix);
+    }
+
+    private PortDriver FindDriver(string device) => _drivers
+        .Where(driver => driver is not PciPortDriver && device.StartsWith(driver.Name, StringComparison.Ordinal))
         .MaxBy(driver => driver.Name.Length)
         ?? throw new ConfigException($"no driver for device '{device}'",
-            fix: "names begin with one of " + string.Join(", ", _drivers.Select(driver => driver.Name)));
+            fix: "names begin with one of " + string.Join(", ", _drivers.Where(driver => driver is not PciPortDriver)
+                .Select(driver => driver.Name)) + ", or are PCI addresses");
 }

@@ -24,6 +24,7 @@ internal static class Demo
         return given with
         {
             Lcores = [new LcoreAssignment(0, CpuSet.Of(two[0])), new LcoreAssignment(1, CpuSet.Of(two[^1]))],
+            NoPci = true,
             Vdevs = ["net_wire0", "net_wire1", "net_wire2", "net_wire3"],
         };
     }

@@ -11,6 +11,9 @@ internal static class ForwardRun
     {
         using Eal eal = Eal.Initialize(ealOptions);
         using PortList list = PortList.Probe(eal, Pmd.Drivers.All);
+        if (list.Ports.Count == 0)
+            throw list.NoPorts("there is no port to forward on",
+                "Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1");
         IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;
         using PortSetup setup = PortSetup.Start(eal, forwarded, options);
         using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, [list.Ports[0], list.Ports[3]], options, "far") : null;

@@ -28,10 +28,6 @@ internal sealed class PortSetup : IDisposable
     /// <summary>Sets the ports up and starts them. What was made is given back when that fails.</summary>
     public static PortSetup Start(Eal eal, IReadOnlyList<Port> ports, ForwardOptions options, string name = "forward")
     {
-        if (ports.Count == 0)
-            throw new ConfigException("there is no port to forward on",
-                fix: "name some: Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1 (dpctl "
-                + "ports lists them)");
         var setup = new PortSetup(eal, ports, options, name);
         try
         {

@@ -15,8 +15,6 @@ try
     ThroughputOptions? options = ThroughputOptions.Parse(own, out int exitCode);
     if (options == null)
         return exitCode;
-    if (ealOptions.Vdevs.Count == 0 && options.Path == TestPath.Pair)
-        ealOptions = ealOptions with { Vdevs = ["net_wire0", "net_wire1"] };
     return Run(ealOptions, options);
 }
 catch (DataplaneException e)
@@ -34,6 +32,13 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
 {
     using Eal eal = Eal.Initialize(ealOptions);
     using PortList ports = PortList.Probe(eal, Dataplane.Pmd.Drivers.All);
+    if (ports.Ports.Count == 0 && options.Path != TestPath.Pair)
+        throw ports.NoPorts($"--path {options.Path.ToString().ToLowerInvariant()} wants at least "
+            + $"{(options.Path is TestPath.Loop or TestPath.Sink ? 1 : 2)} ports, and there is none",
+            "Throughput --vdev net_wire0 --vdev net_wire1");
+    if (ports.Ports.Count == 0)
+        foreach (string end in new[] { "net_wire0", "net_wire1" })
+            ports.Attach(end);
     using var bench = new Bench(eal, ports.Ports, options);
     var frames = new List<FrameResult>();
     int collections = GC.CollectionCount(0);

@@ -15,17 +15,11 @@ public sealed partial class Eal
     // What is asked for and cannot be done is said, not passed over.
     private void ReportUnheeded()
     {
-        if (Options.Allow.Count + Options.Block.Count > 0)
-            LogNoBus(_logger);
         int widest = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
         if (Options.ForceMaxSimdBitwidth is > 0 and { } bits && bits < widest)
             LogSimdWidth(_logger, bits, widest,
                 bits switch { 64 => "EnableHWIntrinsic", 128 => "EnableAVX2", _ => "EnableAVX512" });
     }
-
-    [LoggerMessage(LogLevel.Warning,
-        "--allow and --block have no effect: there is no bus driver yet, only devices made with --vdev")]
-    private static partial void LogNoBus(ILogger logger);
 
     [LoggerMessage(LogLevel.Warning, "--force-max-simd-bitwidth={Bits} has no effect: the runtime uses {Widest} bits, "
         + "and only its start can change that: start the process with DOTNET_{Setting}=0")]

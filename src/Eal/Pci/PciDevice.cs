@@ -54,6 +54,10 @@ public sealed record PciDevice
     /// <summary>Its directory in sysfs.</summary>
     public required string SysfsPath { get; init; }
 
+    /// <summary>It is bound to vfio-pci or one of its variants, so that a process may open it.</summary>
+    public bool IsBoundToVfio => VfioDevice != null
+        || KernelDriver?.Replace('_', '-').EndsWith("vfio-pci", StringComparison.Ordinal) == true;
+
     /// <summary>It is a network controller (base class 0x02).</summary>
     public bool IsNetwork => Class >> 16 == 0x02;
 

@@ -19,7 +19,7 @@ public enum InterruptKind
 /// A PCI function opened for a driver: its configuration space, BARs, interrupts and reset. Its DMA goes through
 /// <see cref="Container"/>. Control path, one thread at a time; owned by the port made on it.
 /// </summary>
-public abstract class PciFunction : IDisposable
+public abstract partial class PciFunction : IDisposable
 {
     /// <summary>For backends.</summary>
     protected PciFunction(PciDevice device, DmaContainer container)
