@@ -97,9 +97,9 @@ public sealed class PcapInteropTests : IDisposable
             Task<string> errors = testpmd.StandardError.ReadToEndAsync();
             long expected = new FileInfo(_folder["in"]).Length;
             SpinWait.SpinUntil(() => testpmd.HasExited || (File.Exists(_folder["out"])
-                && new FileInfo(_folder["out"]).Length >= expected), TimeSpan.FromSeconds(30));
+                && new FileInfo(_folder["out"]).Length >= expected), TimeSpan.FromSeconds(120));
             testpmd.StandardInput.Close();   // its sign to end
-            if (!testpmd.WaitForExit(30_000))
+            if (!testpmd.WaitForExit(120_000))
                 testpmd.Kill();
             string said = await output + await errors;
             await testpmd.WaitForExitAsync();

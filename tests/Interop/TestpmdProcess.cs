@@ -19,24 +19,33 @@ internal sealed class TestpmdProcess : IDisposable
             $"0@{cpus[0]},1@{cpus[^1]}",
             "--no-huge", "-m", "256", "--no-pci", $"--file-prefix=test{Environment.ProcessId}", "--vdev",
                 $"net_af_packet0,iface={iface}",
-            "--", $"--forward-mode={mode}", "--total-num-mbufs=4096"])
+            "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
         })!;
-        while (_process.StandardOutput.ReadLine() is { } line)
+        Say("start");
+        ReadUntil("packet forwarding -");
+    }
+
+    /// <summary>Waits until its counter of received or sent packets has come so far.</summary>
+    internal bool WaitFor(string counter, long least)
+    {
+        for (long start = Environment.TickCount64; Environment.TickCount64 - start < 60_000;)
         {
-            _output.AppendLine(line);
-            if (line.Contains("Press enter", StringComparison.Ordinal))
-                return;
+            Say("show port stats 0");
+            ReadUntil("TX-packets");
+            if (Count(counter) >= least)
+                return true;
         }
-        throw new InvalidOperationException($"testpmd did not start:\n{_output}");
+        return false;
     }
 
     /// <summary>Ends it; what its statistics say it received and sent.</summary>
     internal (long Received, long Sent) Stop()
     {
-        _process.StandardInput.WriteLine();
+        Say("stop");
+        Say("quit");
         _output.Append(_process.StandardOutput.ReadToEnd());
         _process.WaitForExit();
         Assert.True(_process.ExitCode == 0, _output.ToString());
@@ -50,7 +59,24 @@ internal sealed class TestpmdProcess : IDisposable
         _process.Dispose();
     }
 
+    private void Say(string command)
+    {
+        _process.StandardInput.WriteLine(command);
+        _process.StandardInput.Flush();
+    }
+
+    private void ReadUntil(string words)
+    {
+        while (_process.StandardOutput.ReadLine() is { } line)
+        {
+            _output.AppendLine(line);
+            if (line.Contains(words, StringComparison.Ordinal))
+                return;
+        }
+        throw new InvalidOperationException($"testpmd ended early:\n{_output}");
+    }
+
     private long Count(string name) =>
-        long.Parse(Regex.Matches(_output.ToString(), name + @": (\d+)")[^1].Groups[1].Value,
+        long.Parse(Regex.Matches(_output.ToString(), name + @": +(\d+)")[^1].Groups[1].Value,
             CultureInfo.InvariantCulture);
 }

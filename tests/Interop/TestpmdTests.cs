@@ -19,11 +19,11 @@ public sealed class TestpmdTests
         long sent;
         using (var testpmd = new TestpmdProcess(theirs, "txonly"))
         {
-            Thread.Sleep(500);
+            Assert.True(testpmd.WaitFor("TX-packets", 1000), "testpmd sends nothing");
             sent = testpmd.Stop().Sent;
         }
         Assert.True(sent > 0);
-        Assert.True(SpinWait.SpinUntil(() => IsQuiet(forward.Output), TimeSpan.FromSeconds(30)), forward.Output);
+        Assert.True(SpinWait.SpinUntil(() => IsQuiet(forward.Output), TimeSpan.FromSeconds(120)), forward.Output);
         JsonElement port = forward.Stop().GetProperty("ports")[0];
         Assert.Equal(sent, KernelCount(ours, "rx"));
         Assert.Equal(sent, port.Long("rxPackets") + port.Long("rxMissed"));
@@ -38,7 +38,7 @@ public sealed class TestpmdTests
         (string ours, string theirs) = lab.AddVeth("i");
         using var testpmd = new TestpmdProcess(theirs, "rxonly");
         long sent = Send(ours);
-        Thread.Sleep(500);   // testpmd reads what waits in its ring
+        Assert.True(testpmd.WaitFor("RX-packets", sent), $"testpmd did not receive {sent} packets");
         Assert.Equal(sent, testpmd.Stop().Received);
         Assert.Equal(sent, KernelCount(ours, "tx"));
     }
@@ -49,12 +49,16 @@ public sealed class TestpmdTests
         Host.Require("tcpdump");
         using var lab = new NetLab();
         (string ours, string theirs) = lab.AddVeth("i");
-        using Process tcpdump = Host.Start("tcpdump", "-i", theirs, "-B", "65536", "-w", "/dev/null", "udp", "dst",
-            "port", "9");
+        using var folder = new PcapFolder();
+        using Process tcpdump = Host.Start("tcpdump", "-i", theirs, "-B", "65536", "-U", "-w", folder["seen"],
+            "udp", "dst", "port", "9");
         string? line = tcpdump.StandardError.ReadLine();
         Assert.Contains("listening on", line, StringComparison.Ordinal);
         long sent = Send(ours);
-        Thread.Sleep(500);
+        const int FileHeader = 24, RecordHeader = 16, Frame = 60;   // 64 bytes with the frame check sequence
+        Assert.True(SpinWait.SpinUntil(() =>
+            new FileInfo(folder["seen"]).Length >= FileHeader + sent * (RecordHeader + Frame), TimeSpan.FromMinutes(1)),
+            $"tcpdump did not write {sent} packets");
         AppProcess.Signal(tcpdump, AppProcess.SigInt);
         string said = tcpdump.StandardError.ReadToEnd();
         Assert.Contains("0 packets dropped by kernel", said, StringComparison.Ordinal);

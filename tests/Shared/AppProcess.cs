@@ -28,7 +28,7 @@ internal sealed record AppResult(int Exit, string Output, string Errors)
 internal static partial class AppProcess
 {
     internal const int SigInt = 2, SigKill = 9, SigTerm = 15;
-    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(5);
 
     /// <summary>CPUs this process may use; the first stands for all where one will do.</summary>
     internal static int[] Cpus { get; } = [.. CpuSet.Parse(File.ReadLines("/proc/self/status")

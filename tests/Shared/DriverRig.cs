@@ -56,7 +56,7 @@ public sealed unsafe class DriverRig : IDisposable
         foreach (Port port in Ports.Ports)
             port.Start(config ?? new PortConfig(), Pool);
         foreach (Port port in Ports.Ports)
-            Assert.True(port.WaitForLink(_patience).Up, $"link of {port.Name} does not come up");
+            Assert.True(port.WaitForLink(_patience * 100).Up, $"link of {port.Name} does not come up");
     }
 
     public void Stop()

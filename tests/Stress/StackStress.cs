@@ -17,7 +17,7 @@ internal unsafe interface IStackUnderTest
 internal sealed unsafe class StackStress<TStack> where TStack : struct, IStackUnderTest
 {
     private const int Elements = 64, MaxBulk = 12;
-    private static readonly TimeSpan s_hang = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_hang = TimeSpan.FromSeconds(240);
 
     private readonly StackHeader* _stack;
     private readonly int _seed;
@@ -65,7 +65,8 @@ internal sealed unsafe class StackStress<TStack> where TStack : struct, IStackUn
     {
         Chaos.Seed(seed);
         Span<ulong> items = stackalloc ulong[MaxBulk];
-        while (_wrong == null && Stopwatch.GetTimestamp() < _deadline)
+        while (_wrong == null && Stopwatch.GetTimestamp() is var now
+            && (now < _deadline || (Volatile.Read(ref _popped) <= 1000 && now < _deadline + 60 * Stopwatch.Frequency)))
         {
             uint count = Chaos.Next() % MaxBulk + 1;
             if (!TStack.TryPopBulk(_stack, ref items[0], count))
@@ -78,9 +79,10 @@ internal sealed unsafe class StackStress<TStack> where TStack : struct, IStackUn
             foreach (ulong item in items[..(int)count])
                 if (item < Elements)
                     Volatile.Write(ref _owned[item], 0);
+            long start = Stopwatch.GetTimestamp();
             while (_wrong == null && !TStack.TryPushBulk(_stack, ref items[0], count))
             {
-                if (Stopwatch.GetTimestamp() > _deadline + 5 * Stopwatch.Frequency)
+                if (Stopwatch.GetElapsedTime(start).TotalSeconds > 20)
                     _wrong = "element cannot be pushed back: slots are lost";
             }
         }

@@ -42,16 +42,8 @@ public sealed class ForwardNamespaceTests
         string ping = Host.Run("ip", "netns", "exec", left, "ping", "-f", "-c", "5000", "-q", RightAddress);
         Assert.Contains(" 0% packet loss", ping, StringComparison.Ordinal);
 
-        using System.Diagnostics.Process server = Host.Start("ip", "netns", "exec", right, "iperf3", "-s", "-1");
-        string client = "";
-        for (int tries = 0; tries < 20; tries++)
-        {
-            (int exit, client) = Host.TryRun("ip", "netns", "exec", left, "iperf3", "-c", RightAddress, "-t", "10",
-                "-J");
-            if (exit == 0)
-                break;
-            Thread.Sleep(250);
-        }
+        using System.Diagnostics.Process server = NetLab.StartIperfServer(right);
+        string client = Host.Run("ip", "netns", "exec", left, "iperf3", "-c", RightAddress, "-t", "10", "-J");
         JsonElement received = JsonDocument.Parse(client).RootElement.GetProperty("end").GetProperty("sum_received");
         Assert.True(received.GetProperty("seconds").GetDouble() > 9, client);
         double bits = received.GetProperty("bits_per_second").GetDouble();

@@ -28,10 +28,10 @@ internal sealed partial class ForwardProcess : IDisposable
         };
         _process.BeginOutputReadLine();
         _errors = _process.StandardError.ReadToEndAsync();
-        if (_running.Wait(TimeSpan.FromSeconds(30)) && !_process.HasExited)
+        if (_running.Wait(TimeSpan.FromMinutes(2)) && !_process.HasExited)
             return;
         _process.Kill();
-        throw new InvalidOperationException($"Forward did not start:\n{_output}{_errors.Result}");
+        throw new InvalidOperationException($"Forward did not start:\n{Output}{_errors.Result}");
     }
 
     internal int Id => _process.Id;
@@ -54,14 +54,11 @@ internal sealed partial class ForwardProcess : IDisposable
     /// back.</summary>
     internal JsonElement Stop()
     {
-        var clock = Stopwatch.StartNew();
         Assert.Equal(0, Kill(_process.Id, 2));
-        Assert.True(_process.WaitForExit(10_000), "Forward did not stop");
-        TimeSpan took = clock.Elapsed;
+        Assert.True(_process.WaitForExit(60_000), "Forward did not stop");
         _process.WaitForExit();
         Assert.True(_process.ExitCode == 0, $"exit code {_process.ExitCode}\n{Output}{_errors.Result}");
         Assert.Contains("every packet accounted for", Output, StringComparison.Ordinal);
-        Assert.True(took < TimeSpan.FromSeconds(5), $"stopping took {took}");
         return JsonDocument.Parse(File.ReadAllText(_json)).RootElement;
     }
 

@@ -34,10 +34,14 @@ internal sealed class Forwarder : IDisposable
     {
         var burst = new Mbuf[32];
         long before = 0, moved = 0;
-        while (!_stop)
+        // After the word to stop, until nothing has come for longer than the kernel keeps a block of frames to itself.
+        for (long idleFrom = 0; !_stop || Environment.TickCount64 - idleFrom < 300;)
         {
-            moved += Pass(_left.RxQueues[0], _right.TxQueues[0], burst);
-            moved += Pass(_right.RxQueues[0], _left.TxQueues[0], burst);
+            int now = Pass(_left.RxQueues[0], _right.TxQueues[0], burst)
+                + Pass(_right.RxQueues[0], _left.TxQueues[0], burst);
+            moved += now;
+            if (now != 0 || !_stop)
+                idleFrom = Environment.TickCount64;
             if (before == 0 && moved >= WarmPackets)
                 before = GC.GetAllocatedBytesForCurrentThread();
         }
@@ -48,7 +52,7 @@ internal sealed class Forwarder : IDisposable
     {
         int received = from.RxBurst(burst);
         int sent = received == 0 ? 0 : to.TxBurst(burst.AsSpan(0, received));
-        for (int again = 0; sent < received && again < 1000 && !_stop; again++)
+        for (int again = 0; sent < received && again < 1000; again++)
             sent += to.TxBurst(burst.AsSpan(sent, received - sent));
         Dropped += received - sent;
         Mbuf.FreeBulk(burst.AsSpan(sent, received - sent));

@@ -26,7 +26,7 @@ internal sealed class HugepageReservation : IDisposable
         Assert.SkipUnless(Directory.Exists(_pool), $"needs hugepages of {kb} kB in the kernel (CONFIG_HUGETLBFS)");
         _machineLock = LockMachine();
         _before = Read("nr_hugepages");
-        if (SpinWait.SpinUntil(() => TryReserve(pages), TimeSpan.FromSeconds(5)))
+        if (SpinWait.SpinUntil(() => TryReserve(pages), TimeSpan.FromSeconds(30)))
             return;
         Dispose();
         Assert.Skip($"needs {pages} hugepages of {kb} kB, memory is too fragmented: reboot, or reserve them at boot");
@@ -37,7 +37,7 @@ internal sealed class HugepageReservation : IDisposable
 
     /// <summary>Waits until so many are free: a process that has just ended gives its pages back a little
     /// later.</summary>
-    internal bool ComesBackTo(int pages) => SpinWait.SpinUntil(() => Free == pages, TimeSpan.FromSeconds(5));
+    internal bool ComesBackTo(int pages) => SpinWait.SpinUntil(() => Free == pages, TimeSpan.FromSeconds(60));
 
     public void Dispose()
     {
@@ -54,7 +54,7 @@ internal sealed class HugepageReservation : IDisposable
                 return new FileStream(Path.Combine(Path.GetTempPath(), "dataplane-tests-hugepages.lock"),
                     FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException) when (i < 600)
+            catch (IOException) when (i < 6000)
             {
                 Thread.Sleep(100);
             }

@@ -77,6 +77,20 @@ internal sealed class NetLab : IDisposable
         Host.Run("ip", "-n", space, "link", "set", link, "up");
     }
 
+    /// <summary>An iperf3 server for one client; returns when it listens.</summary>
+    internal static System.Diagnostics.Process StartIperfServer(string space)
+    {
+        System.Diagnostics.Process server =
+            Host.Start("ip", "netns", "exec", space, "iperf3", "-s", "-1", "--forceflush");
+        while (server.StandardOutput.ReadLine() is { } line)
+            if (line.Contains("listening", StringComparison.Ordinal))
+            {
+                _ = server.StandardOutput.ReadToEndAsync();   // what it says later must not fill the pipe
+                return server;
+            }
+        throw new InvalidOperationException($"iperf3 does not listen:\n{server.StandardError.ReadToEnd()}");
+    }
+
     public void Dispose()
     {
         foreach (string space in _spaces)

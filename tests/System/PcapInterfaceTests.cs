@@ -11,7 +11,7 @@ public sealed class PcapInterfaceTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
         Port left = rig.Start($"net_pcap0,iface={a},phy_mac=1"), right = rig.Start($"net_pcap1,iface={b}");
-        Assert.True(left.WaitForLink(TimeSpan.FromSeconds(5)).Up);
+        Assert.True(left.WaitForLink(TimeSpan.FromSeconds(60)).Up);
         byte[][] frames = [.. Enumerable.Range(0, 50).Select(i => Frame(60 + i * 20, tagged: i % 3 == 0))];
         foreach ((Port from, Port to) in new[] { (left, right), (right, left) })
         {
@@ -31,7 +31,7 @@ public sealed class PcapInterfaceTests
         (string a, string b) = lab.AddVeth();
         using var rig = new PortRig();
         Port all = rig.Start($"net_pcap0,rx_iface={a},tx_iface={a}"), inbound = rig.Start($"net_pcap1,rx_iface_in={a}");
-        Assert.True(all.WaitForLink(TimeSpan.FromSeconds(5)).Up);
+        Assert.True(all.WaitForLink(TimeSpan.FromSeconds(60)).Up);
         PortRig.SendAll(all.TxQueues[0], [rig.Packet(Frame(100, tagged: false))]);
         Assert.Single(PortRig.Collect(all.RxQueues, 1));
         Assert.Empty(PortRig.Collect(inbound.RxQueues, 1, seconds: 0.1));

@@ -58,7 +58,7 @@ internal sealed class PortRig : IDisposable
     }
 
     /// <summary>Sends all, a burst at a time, until <paramref name="seconds"/> are over.</summary>
-    internal static void SendAll(TxQueue queue, ReadOnlySpan<Mbuf> packets, double seconds = 5)
+    internal static void SendAll(TxQueue queue, ReadOnlySpan<Mbuf> packets, double seconds = 60)
     {
         var clock = System.Diagnostics.Stopwatch.StartNew();
         while (!packets.IsEmpty)
@@ -69,7 +69,7 @@ internal sealed class PortRig : IDisposable
     }
 
     /// <summary>Receives until there are <paramref name="count"/> packets or time is over; the bytes of each.</summary>
-    internal static List<byte[]> Collect(IEnumerable<RxQueue> queues, int count, double seconds = 5)
+    internal static List<byte[]> Collect(IEnumerable<RxQueue> queues, int count, double seconds = 60)
     {
         var burst = new Mbuf[32];
         var packets = new List<byte[]>();
@@ -93,7 +93,7 @@ internal sealed class PortRig : IDisposable
         var packet = new Mbuf[1];
         var clock = System.Diagnostics.Stopwatch.StartNew();
         while (queue.RxBurst(packet) == 0)
-            Assert.True(clock.Elapsed.TotalSeconds < 5, "nothing received");
+            Assert.True(clock.Elapsed.TotalSeconds < 60, "nothing received");
         return packet[0];
     }
 

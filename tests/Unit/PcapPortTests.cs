@@ -20,20 +20,22 @@ public sealed class PcapPortTests : IDisposable
         Save("in", stamps.Select(stamp => new TestPacket(stamp, new byte[60])));
         using Port port = _rig.Start($"rx_pcap={_folder["in"]},timing=1");
         var burst = new Mbuf[8];
-        var arrivals = new List<double>();
+        var arrivals = new List<(double Asked, double Came)>();
         var clock = Stopwatch.StartNew();
-        while (arrivals.Count < stamps.Length && clock.Elapsed.TotalSeconds < 5)
+        while (arrivals.Count < stamps.Length && clock.Elapsed.TotalSeconds < 60)
         {
+            double asked = clock.Elapsed.TotalMilliseconds;
             int received = port.RxQueues[0].RxBurst(burst);
             Mbuf.FreeBulk(burst.AsSpan(0, received));
             for (int i = 0; i < received; i++)
-                arrivals.Add(clock.Elapsed.TotalMilliseconds);
+                arrivals.Add((asked, clock.Elapsed.TotalMilliseconds));
         }
-        // Lower bounds hold on any machine; how late a packet is depends on who else wants the CPU.
+        // From before the call that brought the first one, lower bounds hold on any machine; how late a packet is
+        // depends on who else wants the CPU.
         Assert.Equal(4, arrivals.Count);
-        Assert.InRange(arrivals[1] - arrivals[0], 19, 1000);
-        Assert.InRange(arrivals[2] - arrivals[1], 0, 1000);
-        Assert.InRange(arrivals[3] - arrivals[0], 59, 2000);
+        Assert.InRange(arrivals[1].Came - arrivals[0].Asked, 19.9, 15_000);
+        Assert.InRange(arrivals[2].Came - arrivals[1].Asked, 0, 15_000);
+        Assert.InRange(arrivals[3].Came - arrivals[0].Asked, 59.9, 15_000);
     }
 
     [Fact]
@@ -49,7 +51,7 @@ public sealed class PcapPortTests : IDisposable
         };
         Assert.True(port.GetLink().Up);
         Assert.Single(_rig.Receive(port));
-        Assert.True(told.Wait(5000));
+        Assert.True(told.Wait(TimeSpan.FromSeconds(60)));
         Assert.False(port.GetLink().Up);
         port.Stop();
         port.Start();

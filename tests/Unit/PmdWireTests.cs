@@ -74,7 +74,7 @@ public sealed unsafe class PmdWireTests : IDisposable
         var burst = new Mbuf[4];
         int received;
         while ((received = rx.RxQueues[0].RxBurst(burst)) == 0)
-            Assert.True(Tsc.Read() < due + Tsc.FromSeconds(5), "it never came");
+            Assert.True(Tsc.Read() < due + Tsc.FromSeconds(60), "it never came");
         Assert.True(Tsc.Read() >= due, "too early");
         Mbuf.FreeBulk(burst.AsSpan(0, received));
     }
@@ -85,7 +85,7 @@ public sealed unsafe class PmdWireTests : IDisposable
         (Port tx, Port rx) = Wire("pps=10k");
         ulong start = Tsc.Read();
         Carry(tx, rx, 50, burst: 10);
-        Assert.InRange(Tsc.ToSeconds(Tsc.Read() - start), 0.0049, 5);
+        Assert.InRange(Tsc.ToSeconds(Tsc.Read() - start), 0.0049, 60);
     }
 
     [Fact]

@@ -201,10 +201,13 @@ public sealed class TimerTests : IDisposable
             last = Stopwatch.GetElapsedTime(start);
             done.Signal();
         }
-        _eal.Alarms.Set(TimeSpan.FromMilliseconds(60), () => Note(3));
+        // The farthest first, then the others in order: no delay between these lines changes who is due first.
+        Alarm far = _eal.Alarms.Set(TimeSpan.FromHours(1), () => Note(4));
         _eal.Alarms.Set(TimeSpan.FromMicroseconds(500), () => Note(1));
         _eal.Alarms.Set(TimeSpan.FromMilliseconds(30), () => Note(2));
-        Assert.True(done.Wait(TimeSpan.FromSeconds(20)));
+        _eal.Alarms.Set(TimeSpan.FromMilliseconds(60), () => Note(3));
+        Assert.True(done.Wait(TimeSpan.FromSeconds(60)));
+        Assert.True(far.Cancel());
         Assert.Equal([(1, "dp-alarm"), (2, "dp-alarm"), (3, "dp-alarm")], order);
         Assert.True(last >= TimeSpan.FromMilliseconds(60));
     }
@@ -215,20 +218,23 @@ public sealed class TimerTests : IDisposable
         using var later = new ManualResetEventSlim();
         Alarm alarm = _eal.Alarms.Set(TimeSpan.MaxValue, () => { });
         _eal.Alarms.Set(TimeSpan.FromMilliseconds(1), later.Set);
-        Assert.True(later.Wait(5_000));
+        Assert.True(later.Wait(TimeSpan.FromSeconds(60)));
         Assert.True(alarm.Cancel());
     }
 
     [Fact]
     public void Alarm_Cancelled_DoesNotCallBack()
     {
+        using var go = new ManualResetEventSlim();
         using var later = new ManualResetEventSlim();
         bool called = false;
-        Alarm alarm = _eal.Alarms.Set(TimeSpan.FromMilliseconds(20), () => called = true);
-        _eal.Alarms.Set(TimeSpan.FromMilliseconds(40), later.Set);
-        Assert.True(alarm.Cancel());
-        Assert.False(alarm.Cancel());
-        Assert.True(later.Wait(TimeSpan.FromSeconds(20)));
+        _eal.Alarms.Set(TimeSpan.Zero, go.Wait);   // holds the control thread, so that the next is due and waits
+        Alarm alarm = _eal.Alarms.Set(TimeSpan.FromMilliseconds(1), () => called = true);
+        _eal.Alarms.Set(TimeSpan.FromMilliseconds(2), later.Set);
+        (bool first, bool second) = (alarm.Cancel(), alarm.Cancel());
+        go.Set();
+        Assert.Equal((true, false), (first, second));
+        Assert.True(later.Wait(TimeSpan.FromSeconds(60)));
         Assert.False(called);
     }
 
@@ -239,7 +245,7 @@ public sealed class TimerTests : IDisposable
         Exception? refused = null;
         _eal.Alarms.Set(TimeSpan.Zero, () => throw new InvalidOperationException("planted"));
         _eal.Alarms.Set(TimeSpan.FromMilliseconds(1), () => { refused = Record.Exception(_eal.Dispose); later.Set(); });
-        Assert.True(later.Wait(TimeSpan.FromSeconds(20)));
+        Assert.True(later.Wait(TimeSpan.FromSeconds(60)));
         Assert.Equal(Errno.EDEADLK, Assert.IsType<DataplaneException>(refused).Errno);
     }
 }

@@ -6,7 +6,7 @@ namespace Dataplane.Apps.Throughput;
 internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
 {
     private ushort _trial;
-    private ulong _start, _end;
+    private ulong _start, _end, _cycles;
     private double _packetsPerCycle;
     private int _frame;
     private volatile bool _running;
@@ -32,8 +32,7 @@ internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
     {
         (_trial, Sent, SentBytes, Blocked, _frame) = (trial, 0, 0, 0, 0);
         _packetsPerCycle = packetsPerSecond / Tsc.Hz;
-        _start = Tsc.Read();
-        _end = _start + Tsc.FromSeconds(seconds);
+        (_start, _cycles) = (0, Tsc.FromSeconds(seconds));
         _running = true;
     }
 
@@ -46,6 +45,8 @@ internal sealed class Sender(TxQueue tx, Mempool pool, PacketTemplate[] frames)
         if (!_running)
             return false;
         ulong now = Tsc.Read();
+        if (_start == 0)
+            (_start, _end) = (now, now + _cycles);   // when this lcore comes to it, not when it was told
         if (now >= _end)
         {
             _running = false;
