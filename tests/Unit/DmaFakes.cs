@@ -21,7 +21,7 @@ internal sealed class FakeContainer(Memory memory, IommuBackend backend = IommuB
     private protected override PciFunction OpenCore(PciDevice device)
     {
         Calls.Add($"open {device.Address}");
-        return new FakeFunction(device, this);
+        return new FakeDmaFunction(device, this);
     }
 
     private protected override void CloseCore(PciFunction function)
@@ -52,7 +52,7 @@ internal sealed class FakeContainer(Memory memory, IommuBackend backend = IommuB
 }
 
 /// <summary>A function that is only opened and closed.</summary>
-internal sealed class FakeFunction(PciDevice device, DmaContainer container) : PciFunction(device, container)
+internal sealed class FakeDmaFunction(PciDevice device, DmaContainer container) : PciFunction(device, container)
 {
     public override void ReadConfig(int offset, Span<byte> bytes) => bytes.Clear();
 
