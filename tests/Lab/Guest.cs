@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace Dataplane.Tests;
 
 /// <summary>What a test inside a machine knows of it.</summary>
@@ -28,6 +30,6 @@ public static class Guest
     public static void Monitor(string command)
     {
         using FileStream port = new("/dev/virtio-ports/monitor", FileMode.Open, FileAccess.Write);
-        port.Write(System.Text.Encoding.ASCII.GetBytes(command + "\n"));
+        port.Write(Encoding.ASCII.GetBytes(command + "\n"));
     }
 }

@@ -22,7 +22,9 @@ internal sealed class LabRun : IDisposable
         {
             StartInfo = new(Path.Combine(Tree, "lab", script), arguments)
             {
-                RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Tree,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                WorkingDirectory = Tree,
             },
         };
         _process.OutputDataReceived += (_, e) => Receive(e.Data, _output, _outputEnd, onLine);
@@ -34,7 +36,7 @@ internal sealed class LabRun : IDisposable
 
     internal static string Tree { get; } = FindTree();
 
-    /// <summary>The run's directory, LAB_OUT inside: kernel.log, dmesg.log, qemu.log, and the socket `monitor`.</summary>
+    /// <summary>The run's directory, LAB_OUT inside: kernel.log, dmesg.log, qemu.log, the socket monitor.</summary>
     internal string Directory { get; }
 
     internal string Output { get { lock (_output) return _output.ToString(); } }
