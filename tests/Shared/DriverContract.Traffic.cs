@@ -156,6 +156,7 @@ public abstract unsafe partial class DriverContract
             foreach (Port port in rig.Ports.Ports)
                 port.Start();
         }
+        rig.WaitForLinks();
         Exchange(rig, 32);
     }
 }

@@ -18,6 +18,15 @@ public abstract unsafe partial class DriverContract
     /// <summary>It receives packets nobody sent, and what it sends goes nowhere.</summary>
     protected virtual bool MakesItsOwn => false;
 
+    /// <summary>
+    /// It is a NIC, which does what it claims itself and to every packet: sorts them by address, looks at every
+    /// checksum. Virtual ports carry what they are given, and a kernel's ports know only what the kernel says.
+    /// </summary>
+    protected virtual bool IsNic => false;
+
+    /// <summary>What the environment of its ports takes; null: ordinary memory and no PCI.</summary>
+    protected virtual EalOptions? Settings => null;
+
     /// <summary>How long a packet may take from sender to receiver.</summary>
     protected virtual TimeSpan Patience => TimeSpan.Zero;
 
@@ -34,7 +43,7 @@ public abstract unsafe partial class DriverContract
     private DriverRig Rig(IReadOnlyList<string>? devices = null)
     {
         Prepare();
-        return new DriverRig(AllDrivers, devices ?? Devices, Patience);
+        return new DriverRig(AllDrivers, devices ?? Devices, Patience, Settings);
     }
 
     private void TryOffload(DriverRig rig, PortConfig config, string name)

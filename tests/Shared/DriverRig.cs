@@ -2,7 +2,7 @@ namespace Dataplane.Tests;
 
 /// <summary>A sender and a receiver of the driver under test, with one pool, and the traffic to try them
 /// with.</summary>
-public sealed unsafe class DriverRig : IDisposable
+public sealed unsafe partial class DriverRig : IDisposable
 {
     /// <summary>Mbufs in the pool: the number that must be there again at the end.</summary>
     public const int PoolSize = 4096;
@@ -22,15 +22,19 @@ public sealed unsafe class DriverRig : IDisposable
     private readonly Random _random = new(20260101);
     private readonly TimeSpan _patience;
 
-    internal DriverRig(IReadOnlyList<PortDriver> drivers, IReadOnlyList<string> devices, TimeSpan patience)
+    /// <summary>Makes ports of devices: virtual ones, or PCI functions by address, which a memory of hugepages
+    /// serves.</summary>
+    internal DriverRig(IReadOnlyList<PortDriver> drivers, IReadOnlyList<string> devices, TimeSpan patience,
+        EalOptions? options = null)
     {
         _patience = patience;
-        Eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
+        string[] functions = [.. devices.Where(IsPci)];
+        Eal = Eal.Initialize((options ?? new EalOptions { NoHuge = true, NoPci = true }) with { Allow = functions });
         try
         {
             Pool = Mempool.CreateMbufPool(Eal.Memory, "rig", PoolSize, cacheSize: 0);
-            Ports = new PortList(Eal, drivers);
-            foreach (string device in devices)
+            Ports = functions.Length > 0 ? PortList.Probe(Eal, drivers) : new PortList(Eal, drivers);
+            foreach (string device in devices.Except(functions))
                 Ports.Attach(device);
         }
         catch
@@ -51,12 +55,52 @@ public sealed unsafe class DriverRig : IDisposable
     /// <summary>Sequence number of the next packet made.</summary>
     public uint NextSequence { get; private set; }
 
-    public void Start(PortConfig? config = null)
+    /// <summary>Whether a device is named as a PCI function is.</summary>
+    public static bool IsPci(string device) => PciAddress.TryParse(device.Split(',')[0], out _);
+
+    /// <summary>Sets both ports up alike and starts them.</summary>
+    public void Start(PortConfig? config = null) => Start(config ?? new PortConfig(), config ?? new PortConfig());
+
+    /// <summary>Sets the two up, each its own way, and starts them.</summary>
+    public void Start(PortConfig sender, PortConfig receiver)
     {
         foreach (Port port in Ports.Ports)
-            port.Start(config ?? new PortConfig(), Pool);
+        {
+            port.Start(port == Receiver ? receiver : sender, Pool);
+            SetPromiscuous(port, true);     // the suite's frames are for nobody
+        }
+        WaitForLinks();
+    }
+
+    /// <summary>Starts both again as they were.</summary>
+    public void Restart()
+    {
         foreach (Port port in Ports.Ports)
-            Assert.True(port.WaitForLink(_patience * 100).Up, $"link of {port.Name} does not come up");
+            port.Start();
+        WaitForLinks();
+    }
+
+    /// <summary>How long to wait for what must come: a busy machine's patience.</summary>
+    private TimeSpan Limit => _patience * 100;
+
+    /// <summary>Waits until both can send and receive.</summary>
+    public void WaitForLinks()
+    {
+        foreach (Port port in Ports.Ports)
+            Assert.True(port.WaitForLink(Limit).Up, $"link of {port.Name} does not come up");
+    }
+
+    /// <summary>Receives for any address, where the port has the mode.</summary>
+    public static void SetPromiscuous(Port port, bool on)
+    {
+        try
+        {
+            port.SetPromiscuous(on);
+        }
+        catch (DataplaneException e) when (e.Errno == Errno.EOPNOTSUPP)
+        {
+            // It receives all there is.
+        }
     }
 
     public void Stop()
@@ -115,8 +159,8 @@ public sealed unsafe class DriverRig : IDisposable
         s_header.CopyTo(bytes, 0);
         bytes[17] = (byte)(length - 14);
         bytes[16] = (byte)(length - 14 >> 8);
-        bytes[35] = (byte)sequence; // UDP source port: 64 flows
-        bytes[35] &= 63;
+        bytes[35] = (byte)(sequence & 63); // UDP source port: 64 flows
+        bytes[28] = bytes[35];             // and addresses, for NICs that do not look at the ports of UDP
         bytes[39] = (byte)(length - 34);
         bytes[38] = (byte)(length - 34 >> 8);
         BitConverter.TryWriteBytes(bytes.AsSpan(HeaderBytes), Magic);

@@ -57,6 +57,16 @@ public sealed class FakeDriverContract : DriverContract
     protected override IReadOnlyList<PortDriver> AllDrivers => [new FakeDriver()];
 }
 
+/// <summary>A NIC in managed memory, so that the parts for NICs have one to pass.</summary>
+public sealed class NicTwinDriverContract : DriverContract
+{
+    protected override IReadOnlyList<string> Devices => ["net_twin0", "net_twin1"];
+    protected override IReadOnlyList<string> BadDevices => ["net_twin0,x=1"];
+    protected override IReadOnlyList<PortDriver> AllDrivers => [new NicTwinDriver()];
+    protected override bool IsNic => true;
+    protected override int ManyPackets => 100_000;
+}
+
 /// <summary>The suite itself: each defect planted in a driver must fail the test that is there for it.</summary>
 public sealed class DriverContractDetectsTests
 {
@@ -79,6 +89,53 @@ public sealed class DriverContractDetectsTests
         var suite = new Faulty(defect);
         Action run = typeof(DriverContract).GetMethod(test)!.CreateDelegate<Action>(suite);
         Assert.IsType<IAssertionException>(Record.Exception(run), exactMatch: false);
+    }
+
+    [Theory]
+    [InlineData(NicDefect.KeyIgnored, nameof(DriverContract.Rss_KeyChanged_HashFollows))]
+    [InlineData(NicDefect.KeyLostOnStop, nameof(DriverContract.Rss_KeyChanged_HashFollows))]
+    [InlineData(NicDefect.TableIgnored, nameof(DriverContract.Rss_TableChanged_QueuesFollow))]
+    [InlineData(NicDefect.NoHash, nameof(DriverContract.Rss_ManyFlows_GoWhereHashAndTableSay))]
+    [InlineData(NicDefect.StripsInSilence, nameof(DriverContract.VlanStrip_TaggedFrame_TagMovesIntoTheMbuf))]
+    [InlineData(NicDefect.StripsAlways, nameof(DriverContract.VlanStrip_TaggedFrame_TagMovesIntoTheMbuf))]
+    [InlineData(NicDefect.InsertsVlanAlone, nameof(DriverContract.VlanInsert_FlagSet_FrameLeavesWithATag))]
+    [InlineData(NicDefect.VlanFilterSticks, nameof(DriverContract.VlanFilter_On_LetsThroughWhatWasAskedFor))]
+    [InlineData(NicDefect.ChecksumsAlwaysGood, nameof(DriverContract.RxChecksum_GoodAndBad_AreToldApart))]
+    [InlineData(NicDefect.ChecksumsSometimesBad, nameof(DriverContract.RxChecksum_GoodAndBad_AreToldApart))]
+    [InlineData(NicDefect.UdpNotFilled, nameof(DriverContract.TxChecksum_AskedFor_IsFilledIn))]
+    [InlineData(NicDefect.ScatterCutsShort, nameof(DriverContract.Scatter_JumboFrames_ArriveWholeInSeveralSegments))]
+    [InlineData(NicDefect.MtuCountsTheHeader, nameof(DriverContract.Mtu_EachAllowed_FramesOfThatSizePass))]
+    [InlineData(NicDefect.NoMbufUncounted, nameof(DriverContract.Receive_NothingGivenBack_CountsAndRecovers))]
+    [InlineData(NicDefect.PromiscuousSticks, nameof(DriverContract.MacFilter_EachMode_LetsThroughWhatItShould))]
+    [InlineData(NicDefect.AddressesLostOnStop, nameof(DriverContract.MacFilter_EachMode_LetsThroughWhatItShould))]
+    [InlineData(NicDefect.StatusNeverDone, nameof(DriverContract.DescriptorStatus_PacketsMove_IsToldAsTheyDo))]
+    [InlineData(NicDefect.InterruptLost, nameof(DriverContract.RxInterrupt_Armed_WakesOnAPacketAndNotOnSilence))]
+    [InlineData(NicDefect.InterruptOnSilence, nameof(DriverContract.RxInterrupt_Armed_WakesOnAPacketAndNotOnSilence))]
+    [InlineData(NicDefect.InterruptAlways, nameof(DriverContract.RxInterrupt_Armed_WakesOnAPacketAndNotOnSilence))]
+    [InlineData(NicDefect.LinkUntold, nameof(DriverContract.Link_TakenDownAndUp_IsTold))]
+    [InlineData(NicDefect.EepromSwapped, nameof(DriverContract.Eeprom_Read_BeginsWithTheAddress))]
+    [InlineData(NicDefect.RegisterTwice, nameof(DriverContract.Registers_Read_AreNamedOnceAndAnswer))]
+    [InlineData(NicDefect.FlowControlFixed, nameof(DriverContract.FlowControl_Set_IsTold))]
+    public void Suite_NicWithDefect_FailsTheTestForIt(NicDefect defect, string test)
+    {
+        var suite = new FaultyNic(defect);
+        Action run = typeof(DriverContract).GetMethod(test)!.CreateDelegate<Action>(suite);
+        Assert.IsType<IAssertionException>(Record.Exception(run), exactMatch: false);
+    }
+
+    [Theory]
+    [InlineData(NicDefect.SegmentsUnnumbered)]
+    [InlineData(NicDefect.SegmentsAllLast)]
+    public void Suite_NicThatCutsWrong_FailsTheTestForIt(NicDefect defect) => Assert.IsType<IAssertionException>(
+        Record.Exception(() => new FaultyNic(defect).Tso_LargePacket_ArrivesInRightSegments(false, 1000)),
+        exactMatch: false);
+
+    private sealed class FaultyNic(NicDefect defect) : DriverContract
+    {
+        protected override IReadOnlyList<string> Devices => ["net_twin0", "net_twin1"];
+        protected override IReadOnlyList<string> BadDevices => [];
+        protected override IReadOnlyList<PortDriver> AllDrivers => [new NicTwinDriver(defect)];
+        protected override bool IsNic => true;
     }
 
     private sealed class Faulty(Defect defect) : DriverContract
