@@ -30,6 +30,7 @@ public sealed partial class Eal : IDisposable
         Log = new Log(options, logOutput);
         _logger = Log.CreateLogger("lib.eal");
         Alarms = new Alarms(this, _logger);
+        Interrupts = new Interrupts(this, _logger);
         Services = new Services(_logger);
         StopToken = _stop.Token;
         try
@@ -38,7 +39,7 @@ public sealed partial class Eal : IDisposable
             Topology = CpuTopology.Read();
             HandleSignals();
             Memory = Memory.Create(options, Log.CreateLogger("lib.memory"), LcoresByNode());
-            Dma = new DmaManager(Memory, options, Log.CreateLogger("lib.dma"));
+            Dma = new DmaManager(Memory, options, Log.CreateLogger("lib.dma"), interrupts: Interrupts);
             StartLcores();
             _ = Tsc.Hz;
             if (options.Version)
@@ -84,6 +85,9 @@ public sealed partial class Eal : IDisposable
         internal set => _pci = value;
     }
 
+    /// <summary>Callbacks on a control thread when a file becomes readable.</summary>
+    public Interrupts Interrupts { get; }
+
     /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
 
@@ -121,6 +125,7 @@ public sealed partial class Eal : IDisposable
             throw new DataplaneException($"the EAL cannot be disposed on its own lcore {current.Id}",
                 "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
         Alarms.ThrowIfCurrent();
+        Interrupts.ThrowIfCurrent();
         lock (_lifeLock)
         {
             if (_disposed)
@@ -130,6 +135,7 @@ public sealed partial class Eal : IDisposable
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();
             Dma?.Dispose();   // quiets devices still open, before the memory goes that they write to
+            Interrupts.Dispose();
             Memory?.Dispose();
             Log.Dispose();
             UnregisterThread();   // else its id would pick a cache in the pools of the next environment

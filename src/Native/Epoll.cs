@@ -14,8 +14,8 @@ internal struct epoll_event
 /// <summary>Waiting for many files at once. sys/epoll.h.</summary>
 internal static unsafe partial class Epoll
 {
-    internal const int EPOLL_CLOEXEC = 0x80000, EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2;
-    internal const uint EPOLLIN = 1, EPOLLERR = 8, EPOLLHUP = 16;
+    internal const int EPOLL_CLOEXEC = 0x80000, EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3;
+    internal const uint EPOLLIN = 1, EPOLLERR = 8, EPOLLHUP = 16, EPOLLET = 1u << 31;
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial SafeFileHandle epoll_create1(int flags);
@@ -47,6 +47,14 @@ internal static unsafe partial class Epoll
         epoll_event none = default;
         if (epoll_ctl(set, EPOLL_CTL_DEL, fd, &none) < 0)
             throw NativeException.FromErrno("epoll_ctl EPOLL_CTL_DEL");
+    }
+
+    /// <summary>From now on reports a file of the set only when more arrives in it.</summary>
+    internal static void MakeEdge(SafeFileHandle set, SafeFileHandle fd, ulong data)
+    {
+        epoll_event what = new() { events = EPOLLIN | EPOLLET, data = data };
+        if (epoll_ctl(set, EPOLL_CTL_MOD, fd, &what) < 0)
+            throw NativeException.FromErrno("epoll_ctl EPOLL_CTL_MOD");
     }
 
     /// <summary>Waits. Allocates nothing after its first call.</summary>

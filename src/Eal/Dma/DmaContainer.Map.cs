@@ -214,8 +214,9 @@ public abstract unsafe partial class DmaContainer
         lock (_map)
         {
             _mapping = false;
-            for (int i = _pieces.Count - 1; i >= 0; i--)
-                UnmapQuietly(_pieces[i]);
+            if (_pieces.Count == 0 || !UnmapAllCore())
+                for (int i = _pieces.Count - 1; i >= 0; i--)
+                    UnmapQuietly(_pieces[i]);
             _pieces.Clear();
         }
     }

@@ -134,6 +134,10 @@ public abstract unsafe partial class DmaContainer : IDisposable
     /// <exception cref="DataplaneException">The kernel refuses.</exception>
     private protected abstract void UnmapCore(DmaPiece piece);
 
+    /// <summary>Takes away all that is mapped in one go.</summary>
+    /// <returns>False where the kernel cannot, or did not: then piece by piece.</returns>
+    private protected virtual bool UnmapAllCore() => false;
+
     /// <summary>Closes the container's own descriptors.</summary>
     private protected abstract void DisposeCore();
 }

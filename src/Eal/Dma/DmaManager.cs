@@ -15,17 +15,19 @@ public sealed partial class DmaManager : IDisposable
     private readonly DmaBackends _backends;
     private readonly ILogger _logger;
     private readonly Func<IommuBackend, DmaContainer> _create;
+    private readonly Interrupts? _interrupts;           // there unless somebody else creates
     private readonly List<DmaContainer> _shared = [];   // devices may be put in these
     private readonly List<DmaContainer> _own = [];      // the application's
     private bool _disposed;
 
     internal DmaManager(Memory memory, EalOptions options, ILogger logger, DmaBackends? backends = null,
-        Func<IommuBackend, DmaContainer>? create = null)
+        Func<IommuBackend, DmaContainer>? create = null, Interrupts? interrupts = null)
     {
         _memory = memory;
         _options = options;
         _logger = logger;
         _backends = backends ?? new(options);
+        _interrupts = interrupts;
         _create = create ?? Create;
         LogMemoryMode(logger, memory.IovaMode, MemoryReason(options));
     }
@@ -112,8 +114,12 @@ public sealed partial class DmaManager : IDisposable
         }
     }
 
-    private DmaContainer Create(IommuBackend backend) =>
-        throw new DeviceException($"no {DmaBackends.Name(backend)} in this build", errno: Errno.ENODEV);
+    private DmaContainer Create(IommuBackend backend) => backend switch
+    {
+        IommuBackend.Type1 => new VfioContainer(_memory, _interrupts!, _options.VfioVfToken, _logger),
+        IommuBackend.NoIommu => new NoIommuContainer(_memory, _interrupts!, _logger),
+        _ => throw new DeviceException($"no {DmaBackends.Name(backend)} in this build", errno: Errno.ENODEV),
+    };
 
     private static string MemoryReason(EalOptions options) =>
         options.UnsafeNoIommu ? "--unsafe-noiommu: a device without an IOMMU needs them"
