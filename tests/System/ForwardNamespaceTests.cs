@@ -37,6 +37,26 @@ public sealed class ForwardNamespaceTests
         CrossAndCount(forward, left, right);
     }
 
+    [Fact]
+    public void RxInterrupts_PingsFarApart_SleepsBetweenThem()
+    {
+        Host.Require("ping");
+        using var lab = new NetLab();
+        (string left, string right) = (lab.AddNamespace("left"), lab.AddNamespace("right"));
+        (string near, string far) = lab.AddVeth("l");
+        string tap = lab.NewLink("tr");
+        NetLab.Place(far, left, LeftAddress + "/24");
+        using var forward = new ForwardProcess(["--no-huge", "-l", "0", "--vdev", $"net_af_packet0,iface={near}",
+            "--vdev", $"net_tap0,iface={tap}"], "--rx-interrupts");
+        NetLab.Place(tap, right, RightAddress + "/24");
+        string ping = Host.Run("ip", "netns", "exec", left, "ping", "-i", "0.05", "-c", "40", "-q", RightAddress);
+        Assert.Contains(" 0% packet loss", ping, StringComparison.Ordinal);
+        JsonElement lcore = forward.Stop().GetProperty("lcores")[0];
+        Assert.InRange(lcore.GetProperty("sleeps").GetInt64(), 40, long.MaxValue);
+        Assert.InRange(lcore.GetProperty("busyPercent").GetDouble(), 0, 50);
+        Assert.Equal(0, lcore.GetProperty("allocatedBytes").GetInt64());
+    }
+
     private static void CrossAndCount(ForwardProcess forward, string left, string right)
     {
         string ping = Host.Run("ip", "netns", "exec", left, "ping", "-f", "-c", "5000", "-q", RightAddress);

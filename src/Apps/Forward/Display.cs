@@ -113,7 +113,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"  lcore {lcore.Lcore} on CPU {lcore.Cpus}: {lcore.Packets / Math.Max(report.Seconds, 1e-9) / 1e6:F3} "
                 + $"Mpps, busy {lcore.BusyPercent:F0} %, {lcore.CyclesPerPacket:F1} cycles/packet, "
-                + $"{lcore.AllocatedBytes} bytes allocated"));
+                + $"{lcore.AllocatedBytes} bytes allocated")
+                + (lcore.Sleeps > 0 ? $", slept {N(lcore.Sleeps)} times" : ""));
         PacketReport p = report.Packets;
         Console.WriteLine($"  packets: received {N(p.Received)}, generated {N(p.Generated)}, sent {N(p.Sent)},"
             + $" dropped (transmit queue full) {N(p.DroppedTxFull)}, consumed {N(p.Consumed)}");

@@ -33,6 +33,7 @@ internal sealed record ForwardOptions
     public int Mtu { get; init; }
     public bool Promiscuous { get; init; } = true;
     public bool Offloads { get; init; } = true;
+    public bool RxInterrupts { get; init; }
     public IReadOnlyDictionary<int, MacAddress> Peers { get; init; } = new Dictionary<int, MacAddress>();
     public int FrameBytes { get; init; } = 64;
     public int Flows { get; init; } = 1024;
@@ -83,6 +84,8 @@ internal static class ForwardCommandLine
         new("--no-promiscuous") { Description = "Only frames for the port's own addresses." };
     private static readonly Option<bool> s_noOffloads =
         new("--no-offloads") { Description = "Ask no offload of any port." };
+    private static readonly Option<bool> s_rxInterrupts = new("--rx-interrupts")
+    { Description = "Sleep while no packet comes, until a receive queue's interrupt; poll while they do." };
     private static readonly Option<string[]> s_peers = new("--eth-peer")
     { Description = "PORT,MAC: destination of frames that mode mac sends out of PORT. Repeatable.",
     DefaultValueFactory = _ => [] };
@@ -114,9 +117,9 @@ internal static class ForwardCommandLine
             + "  Forward [EAL options] -- [options below]    (EAL options: Forward -h)\n"
             + "  Forward                                     a demo on virtual ports, 5 seconds, no rights needed");
         foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs,
-            s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_peers, s_frame, s_flows,
-            s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period, s_duration, s_plain,
-            s_json])
+            s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_rxInterrupts, s_peers, s_frame,
+            s_flows, s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period, s_duration,
+            s_plain, s_json])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
         exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -139,6 +142,7 @@ internal static class ForwardCommandLine
         Mtu = result.GetValue(s_mtu),
         Promiscuous = !result.GetValue(s_noPromiscuous),
         Offloads = !result.GetValue(s_noOffloads),
+        RxInterrupts = CheckWaits(result.GetValue(s_rxInterrupts), result.GetValue(s_mode)!),
         Peers = ParsePeers(result.GetValue(s_peers)!),
         FrameBytes = result.GetValue(s_frame),
         Flows = result.GetValue(s_flows),
@@ -149,6 +153,10 @@ internal static class ForwardCommandLine
         Plain = result.GetValue(s_plain),
         JsonPath = CheckFolder(result.GetValue(s_json)),
     };
+
+    private static bool CheckWaits(bool rxInterrupts, string mode) => rxInterrupts && mode is "txonly" or "flowgen"
+        or "noisy" ? throw new ConfigException($"--rx-interrupts with --forward-mode {mode}",
+            why: "it has packets to send when none come in", fix: "leave --rx-interrupts out") : rxInterrupts;
 
     /// <summary>Better now than after hours of forwarding.</summary>
     private static string? CheckFolder(FileInfo? json) => json is { Directory.Exists: false }

@@ -12,6 +12,12 @@ internal sealed class ForwardLcore(int lcoreId, ForwardStream[] streams, int bur
     /// <summary>Packets per call.</summary>
     public int Burst { get; } = burst;
 
+    /// <summary>Sleep while no packet comes.</summary>
+    public bool Sleeps { get; init; }
+
+    /// <summary>How often it went to sleep.</summary>
+    public long SleepCount { get; set; }
+
     /// <summary>Managed bytes the poll loop allocated, known once it has ended: 0, or something is wrong.</summary>
     public long AllocatedBytes { get; set; }
 }
@@ -21,18 +27,29 @@ internal sealed class ForwardLcore(int lcoreId, ForwardStream[] streams, int bur
 /// <param name="tester">The demo's far ends, which stop first: until they are done it goes on.</param>
 internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : ILcoreWorker
 {
+    // Empty polls before an lcore sleeps: arming costs more than they do, and traffic comes in clusters (l3fwd-power
+    // waits for 300).
+    private const int PollsBeforeSleep = 300;
+
+    // Milliseconds until a sleeping lcore looks whether it is to stop.
+    private const int LongestSleepMs = 100;
+
     public int Run(Lcore lcore)
     {
         Span<Mbuf> burst = new Mbuf[work.Burst];
         ForwardStream[] streams = work.Streams;
         var meter = new CycleMeter(lcore);
         Warm(streams, burst);
+        using RxWaiter? waiter = work.Sleeps ? new RxWaiter([.. streams.Select(stream => stream.Rx)]) : null;
+        int idle = 0;
         long before = GC.GetAllocatedBytesForCurrentThread();
         while (!lcore.StopRequested)
         {
             bool busy = false;
             foreach (ForwardStream stream in streams)
                 busy |= stream.Step(burst);
+            if (waiter != null && (idle = busy ? 0 : idle + 1) == PollsBeforeSleep)
+                busy = Sleep(waiter, streams, burst, ref idle);
             meter.Count(busy);
         }
         work.AllocatedBytes = GC.GetAllocatedBytesForCurrentThread() - before;
@@ -42,6 +59,25 @@ internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : 
         foreach (ForwardStream stream in streams)
             stream.Finish();
         return 0;
+    }
+
+    // Polls once more when the interrupts are on: a packet that came before is not told of.
+    private bool Sleep(RxWaiter waiter, ForwardStream[] streams, Span<Mbuf> burst, ref int idle)
+    {
+        bool busy = false;
+        waiter.Arm();
+        foreach (ForwardStream stream in streams)
+            busy |= stream.Step(burst);
+        idle = 0;
+        if (busy)
+        {
+            waiter.Disarm();
+            return true;
+        }
+        work.SleepCount++;
+        if (!waiter.Sleep(LongestSleepMs))
+            idle = PollsBeforeSleep - 1;    // nothing came: back to sleep after one look
+        return false;
     }
 
     /// <summary>The first steps compile code and make statics, which is the only managed memory the loop ever

@@ -63,7 +63,7 @@ internal sealed class PortSetup : IDisposable
         if (_options.Cores > 0)
             cores = Math.Min(cores, _options.Cores);
         return [.. Enumerable.Range(0, cores).Select(core => new ForwardLcore(lcores[core],
-            [.. streams.Where((_, i) => i % cores == core)], _options.Burst))];
+            [.. streams.Where((_, i) => i % cores == core)], _options.Burst) { Sleeps = _options.RxInterrupts })];
     }
 
     /// <summary>Stops the ports; every packet goes back to its pool.</summary>
@@ -104,6 +104,7 @@ internal sealed class PortSetup : IDisposable
             RxQueues = _options.RxQueues,
             TxQueues = txQueues,
             Mtu = _options.Mtu,
+            RxInterrupts = _options.RxInterrupts,
             RxOffloads = _options.Offloads ? info.RxOffloads & wanted : RxOffloads.None,
             TxOffloads = _options.Offloads ? info.TxOffloads & (WantedTx | FastFree) : TxOffloads.None,
         });

@@ -9,7 +9,7 @@ internal sealed record PortReport(string Name, string Driver, long RxPackets, lo
 
 /// <summary>One lcore's share.</summary>
 internal sealed record LcoreReport(int Lcore, string Cpus, long Packets, double BusyPercent, double CyclesPerPacket,
-    long AllocatedBytes, IReadOnlyList<StreamReport> Streams);
+    long AllocatedBytes, long Sleeps, IReadOnlyList<StreamReport> Streams);
 
 /// <summary>What came in by one receive queue, and where it went.</summary>
 internal sealed record StreamReport(string RxPort, int Queue, string TxPort, long Received, long Generated, long Sent,

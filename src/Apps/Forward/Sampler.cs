@@ -70,7 +70,7 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
         ulong packets = Handled(counters);
         return new LcoreReport(work.LcoreId, eal.GetLcore(work.LcoreId).Cpus.ToString(), (long)packets,
             usage.BusyPercent,
-            packets == 0 ? 0 : (double)usage.BusyCycles / packets, work.AllocatedBytes,
+            packets == 0 ? 0 : (double)usage.BusyCycles / packets, work.AllocatedBytes, work.SleepCount,
             [.. work.Streams.Select(Describe)]);
     }
 

@@ -57,6 +57,7 @@ internal sealed unsafe class AfPacketPort : Port
                 | TxOffloads.UdpChecksum
                 | TxOffloads.TcpTso | TxOffloads.UdpTso | TxOffloads.MultiSegments,
             MaxMtu = 65_521,
+            RxInterrupts = true,
             MinDescriptors = 8,
             DefaultDescriptors = options.Frames != 0 ? options.Frames : 512,
             MaxDescriptors = 1 << 20,

@@ -34,6 +34,8 @@ internal sealed unsafe class PacketRing : IDisposable
     /// <summary>The socket's descriptor.</summary>
     internal int Fd => Socket.Fd(_socket);
 
+    internal SafeFileHandle Handle => _socket;
+
     /// <summary>Makes the ring and maps it.</summary>
     /// <exception cref="DeviceException">ENOMEM, EINVAL: the kernel cannot have a ring of that shape.</exception>
     internal void Map<T>(int option, T request, int blockBytes, int blocks) where T : unmanaged

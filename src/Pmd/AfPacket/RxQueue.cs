@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Dataplane.Native;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
@@ -55,6 +56,10 @@ internal sealed unsafe class AfPacketRxQueue : RxQueue
 
     /// <inheritdoc/>
     public override string BurstMode => "TPACKET_V3 blocks";
+
+    /// <inheritdoc/>
+    /// <remarks>The socket itself, readable as long as a block is ours: there is nothing to arm.</remarks>
+    public override SafeFileHandle? InterruptFd => _port.Config.RxInterrupts ? _ring?.Handle : null;
 
     /// <summary>Makes the socket and its ring, bound but closed to packets until <see cref="Admit"/>.</summary>
     /// <param name="share">The port has more queues: join their fanout group.</param>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Dataplane.Native;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Pmd;
 
@@ -22,6 +23,7 @@ internal sealed unsafe class TapRxQueue : RxQueue
     private iovec* _parts;
     private virtio_net_hdr* _vnet;
     private int _fd;
+    private TunFile? _file;
     private long _retryAt;
 
     internal TapRxQueue(TapPort port, int index, Mempool pool, RxQueueConfig config) : base(port, index, pool)
@@ -35,10 +37,15 @@ internal sealed unsafe class TapRxQueue : RxQueue
     /// <inheritdoc/>
     public override string BurstMode => "readv";
 
+    /// <inheritdoc/>
+    /// <remarks>The file itself, readable as long as a packet waits: there is nothing to arm.</remarks>
+    public override SafeFileHandle? InterruptFd => Port.Config.RxInterrupts ? _file?.Handle : null;
+
     /// <summary>Receives by this file from now on; what waits there from before is dropped.</summary>
     internal void Open(TunFile file)
     {
         Drain();   // of a start that failed half-way
+        _file = file;
         _fd = file.Fd;
         _retryAt = 0;
         // One byte more than the longest, also after an MTU set later: a read that fills everything was cut short,

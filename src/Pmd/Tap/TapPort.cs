@@ -203,6 +203,7 @@ internal sealed class TapPort : Port
         TxOffloads = TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum | TxOffloads.UdpChecksum | TxOffloads.TcpTso
             | TxOffloads.MultiSegments | (Options.IsTap ? TxOffloads.VlanInsert : 0),
         MaxMtu = 65_521,
+        RxInterrupts = true,
         MacAddress = Netdev.GetMac(),
     };
 }

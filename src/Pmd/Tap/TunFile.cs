@@ -39,6 +39,8 @@ internal sealed unsafe class TunFile : IDisposable
     /// <summary>The descriptor.</summary>
     internal int Fd => Socket.Fd(_file);
 
+    internal SafeFileHandle Handle => _file;
+
     /// <summary>False once the interface is deleted.</summary>
     internal bool IsAttached
     {

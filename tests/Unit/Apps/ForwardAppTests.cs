@@ -171,6 +171,9 @@ public sealed class ForwardAppTests
         "1,02:00:00:00:00:02")]
     [InlineData("there is no directory /nonexistent", "mkdir -p", "--json", "/nonexistent/x.json")]
     [InlineData("--txq 1 is less than --rxq 4", "leave --txq out", "--rxq", "4", "--txq", "1")]
+    [InlineData("have no interrupts", "net_null", "--rx-interrupts")]
+    [InlineData("packets to send when none come in", "leave --rx-interrupts out", "--rx-interrupts", "--forward-mode",
+        "flowgen")]
     [InlineData("1 receive and 1 transmit queues", "--rxq 2", "--rxq", "2")]
     public void Forward_BadOption_SaysWhichAndWhy(string what, string more, params string[] own)
     {
