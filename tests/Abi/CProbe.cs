@@ -15,8 +15,9 @@ internal static class CProbe
     /// <param name="expressions">Integer constant expressions.</param>
     /// <param name="package">The Debian package the headers come from, for the skip's advice.</param>
     /// <param name="pkgConfig">A pkg-config module whose flags are needed, or null.</param>
+    /// <param name="macro">A macro that headers too old for this do not define, or null.</param>
     public static long[] Evaluate(string headers, IReadOnlyList<string> expressions, string package,
-        string? pkgConfig = null)
+        string? pkgConfig = null, string? macro = null)
     {
         Assert.SkipUnless(s_hasCompiler.Value, "gcc is missing: sudo apt-get install -y gcc libc6-dev");
         string flags = "";
@@ -29,7 +30,7 @@ internal static class CProbe
         string directory = Directory.CreateTempSubdirectory("dataplane-abi-").FullName;
         try
         {
-            return CompileAndRun(directory, headers, expressions, package, flags);
+            return CompileAndRun(directory, headers, expressions, package, flags, macro);
         }
         finally
         {
@@ -38,7 +39,7 @@ internal static class CProbe
     }
 
     private static long[] CompileAndRun(string directory, string headers, IReadOnlyList<string> expressions,
-        string package, string flags)
+        string package, string flags, string? macro)
     {
         var source = new StringBuilder("#define _GNU_SOURCE\n#include <stddef.h>\n#include <stdio.h>\n");
         foreach (string header in headers.Split(' '))
@@ -46,6 +47,8 @@ internal static class CProbe
             source.Append(CultureInfo.InvariantCulture,
                 $"#if !__has_include(<{header}>)\n#error no-header\n#endif\n#include <{header}>\n");
         }
+        if (macro != null)
+            source.Append(CultureInfo.InvariantCulture, $"#ifndef {macro}\n#error no-header\n#endif\n");
         source.Append("int main(void)\n{\n");
         foreach (string expression in expressions)
             source.Append(CultureInfo.InvariantCulture, $"    printf(\"%lld\\n\", (long long)({expression}));\n");
@@ -55,7 +58,7 @@ internal static class CProbe
 
         var (code, output) = Run("gcc", $"-w {flags} -o {program} {file}");
         Assert.SkipWhen(output.Contains("#error no-header", StringComparison.Ordinal),
-            $"the C headers {headers} are missing: sudo apt-get install -y {package}");
+            $"the C headers {headers} are missing or too old: sudo apt-get install -y {package}");
         Assert.True(code == 0, $"the probe for {headers} does not compile:\n{output}");
         (code, output) = Run(program, "");
         Assert.Equal(0, code);

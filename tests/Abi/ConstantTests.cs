@@ -29,6 +29,13 @@ public partial class ConstantTests
         ["VirtioNet"] = "linux/virtio_net.h",
     };
 
+    /// <summary>The same for headers newer than Debian 12's, with a macro that older ones do not define.</summary>
+    private static readonly Dictionary<string, (string Headers, string Macro)> s_newerHeaders = new()
+    {
+        ["Iommufd"] = ("sys/ioctl.h linux/iommufd.h", "IOMMU_FAULT_QUEUE_ALLOC"),
+        ["VfioCdev"] = ("sys/ioctl.h linux/vfio.h", "VFIO_DEVICE_BIND_IOMMUFD"),
+    };
+
     /// <summary>Names that are composed in C.</summary>
     private static readonly Dictionary<string, string> s_composed = new() { ["BPF_RET_K"] = "BPF_RET | BPF_K" };
 
@@ -37,6 +44,8 @@ public partial class ConstantTests
     [
         "VFIO_PCI_HOT_RESET_FLAG_DEV_ID", "VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED",   // since 6.6
         "VLAN_HLEN",                    // linux/if_vlan.h, not given to user space
+        "IOMMU_HW_INFO_TYPE_ARM_SMMUV3", "IOMMU_IOAS_MAP_FILE",   // since 6.13; backports have 6.12
+        "VFIO_DEVICE_BIND_FLAG_TOKEN",  // since 6.17
         "VIRTIO_NET_HDR_GSO_UDP_L4",    // since linux-libc-dev 6.2; Debian 12 has 6.1
     ];
 
@@ -54,9 +63,22 @@ public partial class ConstantTests
             "linux-libc-dev libc6-dev");
     }
 
+    public static IEnumerable<ITheoryDataRow> NewerClasses =>
+        s_newerHeaders.Keys.Select(name => new TheoryDataRow<string>(name));
+
+    [Theory]
+    [MemberData(nameof(NewerClasses))]
+    public void Constants_OfANewerHeader_EqualIt(string name)
+    {
+        Type type = NativeClasses().Single(type => type.Name == name);
+        (string headers, string macro) = s_newerHeaders[name];
+        Compare(headers, [.. Constants(type).Select(field => (field.Name, field.Name, Value(field)))],
+            "-t bookworm-backports linux-libc-dev", macro: macro);
+    }
+
     [Fact]
     public void NativeClass_WithConstants_HasARow() =>
-        Assert.Empty(NativeClasses().Select(type => type.Name).Except(s_headers.Keys));
+        Assert.Empty(NativeClasses().Select(type => type.Name).Except(s_headers.Keys).Except(s_newerHeaders.Keys));
 
     [Fact]
     public void Errno_EveryName_EqualsErrnoH() =>
@@ -65,10 +87,10 @@ public partial class ConstantTests
 
     /// <summary>Compares numbers of ours with expressions in C, one by one, by name.</summary>
     internal static void Compare(string headers, IReadOnlyList<(string Ours, string C, long Value)> rows,
-        string package, string? pkgConfig = null)
+        string package, string? pkgConfig = null, string? macro = null)
     {
         Assert.NotEmpty(rows);
-        long[] values = CProbe.Evaluate(headers, [.. rows.Select(row => row.C)], package, pkgConfig);
+        long[] values = CProbe.Evaluate(headers, [.. rows.Select(row => row.C)], package, pkgConfig, macro);
         Assert.Equal(rows.Zip(values, (row, value) => $"{row.Ours} = 0x{value:x}"),
             rows.Select(row => $"{row.Ours} = 0x{row.Value:x}"));
     }

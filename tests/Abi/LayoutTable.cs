@@ -7,12 +7,13 @@ namespace Dataplane.Tests;
 internal static class LayoutTable
 {
     private const string N = "Dataplane.Native.", Net = "Dataplane.Net.";
-    private const string Libc = "libc6-dev", Uapi = "linux-libc-dev", Dpdk = "libdpdk-dev";
+    private const string Libc = "libc6-dev", Uapi = "linux-libc-dev", Dpdk = "libdpdk-dev",
+        NewUapi = "-t bookworm-backports linux-libc-dev";
 
     /// <summary>A row: our struct, the C headers and struct, names that differ, and the package with the
-    /// headers.</summary>
+    /// headers. A macro tells headers that are too old.</summary>
     public sealed record Row(string Struct, string Headers, string CType, string Renames, string Package,
-        string? PkgConfig = null);
+        string? PkgConfig = null, string? Macro = null);
 
     public static IReadOnlyList<Row> Rows { get; } =
     [
@@ -93,6 +94,27 @@ internal static class LayoutTable
             + "RssHash=hash.rss HashHigh=hash.fdir.hi VlanTciOuter=vlan_tci_outer BufLen=buf_len Pool=pool Next=next "
             + "TxOffload=tx_offload SharedInfo=shinfo PrivSize=priv_size Timesync=timesync DynField=dynfield1",
             Dpdk, "libdpdk"),
+    ];
+
+    /// <summary>
+    /// Structs that headers newer than Debian 12's have. Their layout is written down in own-layouts.txt too, so that
+    /// it is checked where there is no such header.
+    /// </summary>
+    public static IReadOnlyList<Row> Newer { get; } =
+    [
+        .. ((string[])
+        [
+            "iommu_destroy", "iommu_ioas_alloc", "iommu_iova_range", "iommu_ioas_iova_ranges",
+            "iommu_ioas_allow_iovas", "iommu_ioas_map", "iommu_ioas_copy", "iommu_ioas_unmap", "iommu_option",
+            "iommu_hwpt_alloc", "iommu_hw_info_vtd", "iommu_hwpt_set_dirty_tracking", "iommu_hwpt_get_dirty_bitmap",
+            "iommu_fault_alloc", "iommu_hwpt_pgfault", "iommu_hwpt_page_response",
+        ]).Select(name => new Row(N + name, "linux/iommufd.h", $"struct {name}", "", NewUapi,
+            Macro: "IOMMU_FAULT_QUEUE_ALLOC")),
+        new(N + "iommu_hw_info", "linux/iommufd.h", "struct iommu_hw_info", "out_max_pasid_log2=-", NewUapi,
+            Macro: "IOMMU_FAULT_QUEUE_ALLOC"),
+        .. ((string[])["vfio_device_attach_iommufd_pt", "vfio_device_detach_iommufd_pt"])
+            .Select(name => new Row(N + name, "linux/vfio.h", $"struct {name}", "", NewUapi,
+                Macro: "VFIO_DEVICE_BIND_IOMMUFD")),
     ];
 
     /// <summary>

@@ -8,11 +8,22 @@ public class LayoutTests
     public static IEnumerable<ITheoryDataRow> OwnRows =>
         LayoutTable.Own.Keys.Select(name => new TheoryDataRow<string>(name));
 
+    public static IEnumerable<ITheoryDataRow> NewerRows =>
+        LayoutTable.Newer.Select(row => new TheoryDataRow<string>(row.Struct));
+
     [Theory]
     [MemberData(nameof(TableRows))]
-    public void Struct_WithCounterpart_HasItsLayout(string name)
+    public void Struct_WithCounterpart_HasItsLayout(string name) =>
+        Compare(LayoutTable.Rows.Single(row => row.Struct == name));
+
+    [Theory]
+    [MemberData(nameof(NewerRows))]
+    public void Struct_OfANewerHeader_HasItsLayout(string name) =>
+        Compare(LayoutTable.Newer.Single(row => row.Struct == name));
+
+    private static void Compare(LayoutTable.Row row)
     {
-        LayoutTable.Row row = LayoutTable.Rows.Single(row => row.Struct == name);
+        string name = row.Struct;
         Type type = NativeLayout.Find(name);
         Dictionary<string, string> renames = row.Renames.Split(' ', StringSplitOptions.RemoveEmptyEntries)
             .Select(pair => pair.Split('=')).ToDictionary(pair => pair[0], pair => pair[1]);
@@ -28,7 +39,7 @@ public class LayoutTests
             expressions.Add($"offsetof({row.CType}, {cName})");
             expressions.Add($"sizeof((({row.CType} *)0)->{cName})");
         }
-        long[] values = CProbe.Evaluate(row.Headers, expressions, row.Package, row.PkgConfig);
+        long[] values = CProbe.Evaluate(row.Headers, expressions, row.Package, row.PkgConfig, row.Macro);
         var expected = new List<string> { $"{values[0]} bytes" };
         var actual = new List<string> { $"{NativeLayout.SizeOf(type)} bytes" };
         for (int i = 0; i < fields.Length; i++)

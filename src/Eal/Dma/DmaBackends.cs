@@ -12,7 +12,7 @@ internal readonly record struct DmaChoice(IommuBackend Backend, string Why);
 /// <param name="probe">Whether a file may be read and written: <see cref="Errno.None"/>, or why not.</param>
 internal sealed class DmaBackends(EalOptions options, Func<string, Errno> probe)
 {
-    internal const string IommuNode = "/dev/iommu", See = "docs/setup/iommu.md";
+    internal const string IommuNode = "/dev/iommu", FdArgument = "vfio-fd", See = "docs/setup/iommu.md";
 
     internal DmaBackends(EalOptions options) : this(options, ReadableAndWritable)
     {
@@ -89,7 +89,7 @@ internal sealed class DmaBackends(EalOptions options, Func<string, Errno> probe)
         {
             DevArgs args = DevArgs.Parse(allowed);
             if (PciAddress.TryParse(args.Name, out PciAddress address) && address == device.Address
-                && args.GetNumber("vfio-fd", -1) is var fd and >= 0)
+                && args.GetNumber(FdArgument, -1) is var fd and >= 0)
                 return (int)fd;
         }
         return null;

@@ -172,6 +172,7 @@ public abstract unsafe partial class DmaContainer
             foreach (DmaPiece piece in (DmaPiece[])[.. pieces, .. _external])
                 MapPiece(piece);
         }
+        KeepUsable(RoomToGrow());
         _watcher = new Watcher(this);
         _memory.Watch(_watcher);
     }
@@ -192,6 +193,17 @@ public abstract unsafe partial class DmaContainer
         return delta;
     }
 
+    // Where memory may grow to, as far as it can be mapped now.
+    private IovaRange[] RoomToGrow()
+    {
+        (nuint first, nuint sizeBytes) = _memory.Reserved;
+        ulong start = unchecked(first + IovaDelta), last = unchecked(start + sizeBytes - 1);
+        return start > last ? []
+            : [.. _limits.Ranges
+                .Select(range => new IovaRange(Math.Max(range.First, start), Math.Min(range.Last, last)))
+                .Where(range => range.First < range.Last)];
+    }
+
     // Under _map.
     private void MapPiece(DmaPiece piece)
     {
@@ -209,24 +221,30 @@ public abstract unsafe partial class DmaContainer
     private void UnmapAll()
     {
         if (_watcher != null)
+        {
             _memory.Unwatch(_watcher);
+            Quietly(() => KeepUsable([]));
+        }
         _watcher = null;
         lock (_map)
         {
             _mapping = false;
             if (_pieces.Count == 0 || !UnmapAllCore())
                 for (int i = _pieces.Count - 1; i >= 0; i--)
-                    UnmapQuietly(_pieces[i]);
+                {
+                    DmaPiece piece = _pieces[i];
+                    Quietly(() => UnmapCore(piece));
+                }
             _pieces.Clear();
         }
     }
 
     // On the way out: the descriptors are closed next, which takes the rest along.
-    private void UnmapQuietly(DmaPiece piece)
+    private void Quietly(Action step)
     {
         try
         {
-            UnmapCore(piece);
+            step();
         }
         catch (DataplaneException e)
         {
@@ -248,9 +266,9 @@ public abstract unsafe partial class DmaContainer
     {
         lock (_map)
             for (int i = _pieces.Count - 1; i >= 0; i--)
-                if (_pieces[i].Overlaps(memseg.Address, memseg.SizeBytes))
+                if (_pieces[i] is var piece && piece.Overlaps(memseg.Address, memseg.SizeBytes))
                 {
-                    UnmapQuietly(_pieces[i]);
+                    Quietly(() => UnmapCore(piece));
                     _pieces.RemoveAt(i);
                 }
     }

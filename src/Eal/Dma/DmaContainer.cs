@@ -138,6 +138,11 @@ public abstract unsafe partial class DmaContainer : IDisposable
     /// <returns>False where the kernel cannot, or did not: then piece by piece.</returns>
     private protected virtual bool UnmapAllCore() => false;
 
+    /// <summary>Has the kernel refuse devices that would leave less to map than these. None: no such promise.</summary>
+    private protected virtual void KeepUsable(IReadOnlyList<IovaRange> ranges)
+    {
+    }
+
     /// <summary>Closes the container's own descriptors.</summary>
     private protected abstract void DisposeCore();
 }

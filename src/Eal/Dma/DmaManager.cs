@@ -18,6 +18,7 @@ public sealed partial class DmaManager : IDisposable
     private readonly Interrupts? _interrupts;           // there unless somebody else creates
     private readonly List<DmaContainer> _shared = [];   // devices may be put in these
     private readonly List<DmaContainer> _own = [];      // the application's
+    private IommufdContext? _iommufd;                   // opened with the first container that needs it
     private bool _disposed;
 
     internal DmaManager(Memory memory, EalOptions options, ILogger logger, DmaBackends? backends = null,
@@ -69,15 +70,9 @@ public sealed partial class DmaManager : IDisposable
             ObjectDisposedException.ThrowIf(_disposed, this);
             DmaChoice choice = _backends.Choose(device);
             string backend = DmaBackends.Name(choice.Backend);
-            DmaContainer? container = _shared.Find(c => c.Backend == backend && c.Reaches(addressBits));
-            if (container == null)
-            {
-                if (_options.IommuBackend == IommuBackend.Auto && _shared.TrueForAll(c => c.Backend != backend))
-                    LogChoice(_logger, backend, device.Address, choice.Why);
-                container = _create(choice.Backend);
-                _shared.Add(container);
-            }
-            PciFunction function = container.Open(device, addressBits);
+            PciFunction function = TryOpenShared(device, addressBits, backend)
+                ?? OpenInNew(device, addressBits, choice);
+            DmaContainer container = function.Container;
             LogDecision(_logger, device, device.KernelDriver, backend, choice.Why, container.IovaMode,
                 container.IovaDelta, string.Join(", ", container.Ranges));
             return function;
@@ -111,6 +106,42 @@ public sealed partial class DmaManager : IDisposable
                 container.Dispose();
             _own.Clear();
             _shared.Clear();
+            _iommufd?.Dispose();
+        }
+    }
+
+    // A container whose mappings a device cannot live with is passed over: the device gets one of its own.
+    private PciFunction? TryOpenShared(PciDevice device, int addressBits, string backend)
+    {
+        foreach (DmaContainer container in _shared)
+            try
+            {
+                if (container.Backend == backend && container.Reaches(addressBits))
+                    return container.Open(device, addressBits);
+            }
+            catch (DeviceException e) when (e.Errno is Errno.EADDRINUSE or Errno.ERANGE)
+            {
+                LogPassedOver(_logger, device, e.Message);
+            }
+        return null;
+    }
+
+    private PciFunction OpenInNew(PciDevice device, int addressBits, DmaChoice choice)
+    {
+        string backend = DmaBackends.Name(choice.Backend);
+        if (_options.IommuBackend == IommuBackend.Auto && _shared.TrueForAll(known => known.Backend != backend))
+            LogChoice(_logger, backend, device.Address, choice.Why);
+        DmaContainer container = _create(choice.Backend);
+        try
+        {
+            PciFunction function = container.Open(device, addressBits);
+            _shared.Add(container);
+            return function;
+        }
+        catch
+        {
+            container.Dispose();
+            throw;
         }
     }
 
@@ -118,7 +149,8 @@ public sealed partial class DmaManager : IDisposable
     {
         IommuBackend.Type1 => new VfioContainer(_memory, _interrupts!, _options.VfioVfToken, _logger),
         IommuBackend.NoIommu => new NoIommuContainer(_memory, _interrupts!, _logger),
-        _ => throw new DeviceException($"no {DmaBackends.Name(backend)} in this build", errno: Errno.ENODEV),
+        _ => new IommufdContainer(_memory, _iommufd ??= new(_options.IommuFd, _logger), _backends, _interrupts!,
+            _options.VfioVfToken, _logger),
     };
 
     private static string MemoryReason(EalOptions options) =>
@@ -131,6 +163,9 @@ public sealed partial class DmaManager : IDisposable
 
     [LoggerMessage(LogLevel.Information, "IOMMU backend {Backend} for {Device}: {Why}")]
     private static partial void LogChoice(ILogger logger, string backend, PciAddress device, string why);
+
+    [LoggerMessage(LogLevel.Debug, "{Device} gets a container of its own: {Why}")]
+    private static partial void LogPassedOver(ILogger logger, PciDevice device, string why);
 
     [LoggerMessage(LogLevel.Debug,
         "IOVA: {Device} bound to {Driver} | {Backend}: {Why} | {Mode} plus 0x{Delta:x} | usable {Ranges}")]

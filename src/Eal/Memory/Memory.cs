@@ -64,6 +64,19 @@ public sealed unsafe partial class Memory : IDisposable
     /// <summary>First address of the range everything lies in.</summary>
     internal nuint BaseAddress => _layout.Base;
 
+    /// <summary>The range everything lies in and grows into.</summary>
+    internal (nuint First, nuint SizeBytes) Reserved
+    {
+        get
+        {
+            lock (_lock)
+            {
+                ThrowIfDisposed();
+                return (_layout.Base, _layout.Tables->SizeBytes);
+            }
+        }
+    }
+
     /// <summary>Takes what the options ask for.</summary>
     /// <param name="options">Its memory options count.</param>
     /// <param name="log">For warnings; may be null.</param>

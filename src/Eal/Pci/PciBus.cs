@@ -43,7 +43,12 @@ public sealed class PciBus
     public PciDevice? Find(PciAddress address) => PciScan.One(_sysRoot, address);
 
     /// <summary>What the user said of a function: its <c>--allow</c> with arguments, or its address alone.</summary>
-    public DevArgs ArgsOf(PciAddress address) => WithAddress(address, _allowed.GetValueOrDefault(address));
+    public DevArgs ArgsOf(PciAddress address)
+    {
+        DevArgs args = WithAddress(address, _allowed.GetValueOrDefault(address));
+        _ = args.GetString(DmaBackends.FdArgument);   // for whoever opens it, not for its driver
+        return args;
+    }
 
     /// <summary>Why the options bar a function, e.g. <c>blocked by --block</c>; null where they do not.</summary>
     public string? WhyBarred(PciAddress address) =>
