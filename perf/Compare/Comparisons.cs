@@ -3,9 +3,11 @@ namespace Dataplane.Perf.Compare;
 /// <summary>Every comparison, in the order of the table.</summary>
 internal static class Comparisons
 {
-    /// <summary>All of them.</summary>
-    public static IReadOnlyList<IComparison> All { get; } = [new RingComparison(), new StackComparison(),
-        new MempoolComparison(), new ForwardComparison(), new AfPacketComparison(), new StartupComparison()];
+    /// <summary>All of them; in a lab machine, those on its NICs.</summary>
+    public static IReadOnlyList<IComparison> All { get; } =
+        Environment.GetEnvironmentVariable("LAB_NICS") is { Length: > 0 } nics ? NicComparison.All(nics)
+        : [new RingComparison(), new StackComparison(), new MempoolComparison(), new ForwardComparison(),
+            new AfPacketComparison(), new StartupComparison()];
 
     /// <summary>The environment our side runs in: what DPDK's side gets on its command line.</summary>
     public static Eal StartEal() => Eal.Initialize(EalOptions.Parse(["-l", "0,1", "-m", "512", "--in-memory"], out _));

@@ -37,6 +37,7 @@ internal sealed record ForwardOptions
     public IReadOnlyDictionary<int, MacAddress> Peers { get; init; } = new Dictionary<int, MacAddress>();
     public int FrameBytes { get; init; } = 64;
     public int Flows { get; init; } = 1024;
+    public int TxFirst { get; init; }
     public NoisyOptions Noisy { get; init; } = new();
     public double StatsPeriodSeconds { get; init; } = 1;
     public double DurationSeconds { get; init; }
@@ -92,6 +93,8 @@ internal static class ForwardCommandLine
     private static readonly Option<int> s_frame =
         Number("--txpkts", "Frame bytes of txonly and flowgen, no FCS.", 64, 60, 9014);
     private static readonly Option<int> s_flows = Number("--flows", "Flows of flowgen.", 1024, 1, 1 << 20);
+    private static readonly Option<int> s_txFirst =
+        Number("--tx-first", "Bursts of --txpkts frames that each stream sends first.", 0, 0, 1 << 16);
     private static readonly Option<int> s_noisyMemory =
         Number("--noisy-lkup-memory", "noisy: MB of working set.", 0, 0, 1 << 13);
     private static readonly Option<int> s_noisyReads =
@@ -118,8 +121,8 @@ internal static class ForwardCommandLine
             + "  Forward                                     a demo on virtual ports, 5 seconds, no rights needed");
         foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs,
             s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_rxInterrupts, s_peers, s_frame,
-            s_flows, s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period, s_duration,
-            s_plain, s_json])
+            s_flows, s_txFirst, s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period,
+            s_duration, s_plain, s_json])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
         exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -146,6 +149,7 @@ internal static class ForwardCommandLine
         Peers = ParsePeers(result.GetValue(s_peers)!),
         FrameBytes = result.GetValue(s_frame),
         Flows = result.GetValue(s_flows),
+        TxFirst = result.GetValue(s_txFirst),
         Noisy = new NoisyOptions(result.GetValue(s_noisyMemory), result.GetValue(s_noisyReads),
             result.GetValue(s_noisyWrites), result.GetValue(s_noisyBuffer), result.GetValue(s_noisyFlush)),
         StatsPeriodSeconds = result.GetValue(s_period),

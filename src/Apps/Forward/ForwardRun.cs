@@ -22,6 +22,9 @@ internal static class ForwardRun
         var sampler = new Sampler(eal, setup, work);
         DemoTester? tester = farEnds == null ? null : MakeTester(farEnds, options);
 
+        // What is sent before the link is up is lost, and these packets are sent only once. As long as testpmd waits.
+        foreach (Port port in options.TxFirst > 0 ? forwarded : [])
+            port.WaitForLink(TimeSpan.FromSeconds(9));
         Sample first = sampler.Read();
         int collections = GC.CollectionCount(0);
         TimeSpan pause = Eal.GcPauseTotal;

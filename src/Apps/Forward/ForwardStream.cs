@@ -53,6 +53,20 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
     /// <summary>Frees what the stream holds, after the last step, on the same lcore.</summary>
     public virtual void Finish() { }
 
+    /// <summary>Makes a burst of packets and sends it.</summary>
+    /// <returns>False when the pool has too few.</returns>
+    public bool Generate(FrameSource source, Span<Mbuf> burst)
+    {
+        if (!source.TryMake(burst))
+        {
+            Counters.NoMbuf += (uint)burst.Length;
+            return false;
+        }
+        Counters.Generated += (uint)burst.Length;
+        Send(burst);
+        return true;
+    }
+
     /// <summary>Sends packets the stream owns; frees and counts what the queue does not take.</summary>
     protected void Send(Span<Mbuf> packets)
     {

@@ -9,6 +9,9 @@ internal sealed class ForwardLcore(int lcoreId, ForwardStream[] streams, int bur
     /// <summary>What it polls.</summary>
     public ForwardStream[] Streams { get; } = streams;
 
+    /// <summary>What each stream sends before the loop begins, and how many bursts of it.</summary>
+    public (FrameSource[] Sources, int Bursts) First { get; init; } = ([], 0);
+
     /// <summary>Packets per call.</summary>
     public int Burst { get; } = burst;
 
@@ -42,6 +45,9 @@ internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : 
         Warm(streams, burst);
         using RxWaiter? waiter = work.Sleeps ? new RxWaiter([.. streams.Select(stream => stream.Rx)]) : null;
         int idle = 0;
+        for (int i = 0; i < work.First.Bursts; i++)
+            for (int stream = 0; stream < streams.Length; stream++)
+                streams[stream].Generate(work.First.Sources[stream], burst);
         long before = GC.GetAllocatedBytesForCurrentThread();
         while (!lcore.StopRequested)
         {

@@ -63,8 +63,17 @@ internal sealed class PortSetup : IDisposable
         if (_options.Cores > 0)
             cores = Math.Min(cores, _options.Cores);
         return [.. Enumerable.Range(0, cores).Select(core => new ForwardLcore(lcores[core],
-            [.. streams.Where((_, i) => i % cores == core)], _options.Burst) { Sleeps = _options.RxInterrupts })];
+            [.. streams.Where((_, i) => i % cores == core)], _options.Burst)
+        { Sleeps = _options.RxInterrupts, First = TxFirst(core, cores, streams.Count) })];
     }
+
+    // Streams are laid port by port, so the i-th one's packets leave by the peer of port i.
+    private (FrameSource[] Sources, int Bursts) TxFirst(int core, int cores, int streams) =>
+        _options.TxFirst == 0 ? ([], 0) : ([.. Enumerable.Range(0, streams).Where(i => i % cores == core)
+            .Select(i => Source(i % Ports.Count, 1))], _options.TxFirst);
+
+    private FrameSource Source(int port, int flows) =>
+        new(PoolOf(Ports[port].Info.NumaNode), Frame(_options.FrameBytes, Peer(port)), flows);
 
     /// <summary>Stops the ports; every packet goes back to its pool.</summary>
     public void Stop()
@@ -205,9 +214,9 @@ internal sealed class PortSetup : IDisposable
             "csum" => new TransformStream<CsumMode>(rx, tx, new CsumMode()),
             "icmpecho" => new TransformStream<IcmpEchoMode>(rx, tx, new IcmpEchoMode(from.MacAddress)),
             "rxonly" => new TransformStream<RxOnlyMode>(rx, tx, new RxOnlyMode()),
-            "txonly" => new GeneratorStream(rx, tx, PoolOf(from.Info.NumaNode), Frame(_options.FrameBytes, peer), 1),
-            "flowgen" => new GeneratorStream(rx, tx, PoolOf(from.Info.NumaNode), Frame(_options.FrameBytes, peer),
-            _options.Flows), "noisy" => new NoisyStream(rx, tx, _options.Noisy),
+            "txonly" => new GeneratorStream(rx, tx, Source(portIndex, 1)),
+            "flowgen" => new GeneratorStream(rx, tx, Source(portIndex, _options.Flows)),
+            "noisy" => new NoisyStream(rx, tx, _options.Noisy),
             _ => new TransformStream<IoMode>(rx, tx, new IoMode()),
         };
     }

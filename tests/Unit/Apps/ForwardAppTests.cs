@@ -126,6 +126,16 @@ public sealed class ForwardAppTests
             .AssertFails("--txpkts 9000", "--mbuf-size 9128");
 
     [Fact]
+    public void Forward_TxFirst_SendsSoManyAndTheyGoRound()
+    {
+        var run = Forward(Eal(1, s_wire), "--tx-first", "3", "--burst", "16");
+        run.AssertAccounted();
+        JsonElement packets = run.Report.GetProperty("packets");
+        Assert.Equal(2 * 3 * 16, packets.Long("generated"));
+        Assert.True(packets.Long("received") > 10 * packets.Long("generated"), run.Result.All);
+    }
+
+    [Fact]
     public void Forward_RingFull_DropsAreCounted()
     {
         // Nothing comes out of a one-way ring: it fills, and the rest is dropped here.

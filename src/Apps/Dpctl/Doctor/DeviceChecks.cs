@@ -5,33 +5,6 @@ internal static class DeviceChecks
 {
     private const int CAP_NET_ADMIN = 12, CAP_NET_RAW = 13;   // linux/capability.h
 
-    internal static Finding Iommu(Host host)
-    {
-        int groups = host.List("/sys/kernel/iommu_groups").Count;
-        if (groups > 0)
-            return new("iommu", Status.Ok, $"{groups} groups");
-        bool isAmd = host.Read("/proc/cpuinfo")?.Contains("AuthenticAMD") == true;
-        return new("iommu", Status.Warn, "there is none, or it is off: a NIC cannot be given to a process safely",
-            $"switch {(isAmd ? "AMD-Vi" : "VT-d")} on in the firmware, then "
-            + BootParameters.Fix(host, isAmd ? "iommu=pt" : "intel_iommu=on iommu=pt"));
-    }
-
-    internal static IEnumerable<Finding> Vfio(Host host)
-    {
-        if (!host.Exists("/dev/vfio/vfio") && !host.Exists("/dev/iommu"))
-            return [new("vfio", Status.Warn, "neither /dev/vfio/vfio nor /dev/iommu is there: no NIC can be opened",
-                "sudo modprobe vfio-pci")];
-        string[] nodes = [.. host.List("/dev/vfio").Where(name => name is not "vfio" and not "devices")
-            .Select(n => "/dev/vfio/" + n), .. host.List("/dev/vfio/devices")
-            .Select(name => "/dev/vfio/devices/" + name)];
-        string[] all = [.. new[] { "/dev/vfio/vfio", "/dev/iommu" }.Where(host.Exists), .. nodes];
-        string[] closed = all.Where(path => !host.MayReadWrite(path)).ToArray();
-        if (closed.Length > 0)
-            return [new("vfio", Status.Warn, $"this user may not open {string.Join(", ", closed)}",
-                $"sudo chown $USER {string.Join(' ', closed)}")];
-        return [new("vfio", Status.Ok, $"{nodes.Length} devices or groups bound, all open to this user")];
-    }
-
     internal static Finding HugetlbMount(Host host)
     {
         string[] mounts = (host.Read("/proc/mounts") ?? "").Split('\n').Select(line => line.Split(' '))

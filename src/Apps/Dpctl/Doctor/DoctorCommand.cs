@@ -12,7 +12,7 @@ internal static class DoctorCommand
         .. MemoryChecks.Hugepages(host), MemoryChecks.Memlock(host), MemoryChecks.TransparentHugepages(host),
         CpuChecks.Count(host), CpuChecks.Isolation(host), CpuChecks.Ticks(host), CpuChecks.Interrupts(host),
         CpuChecks.Governor(host), CpuChecks.Smt(host), QuotaCheck.Quota(host),
-        DeviceChecks.Iommu(host), .. DeviceChecks.Vfio(host), DeviceChecks.HugetlbMount(host), DeviceChecks.Tap(host),
+        .. DmaChecks.All(host), DeviceChecks.HugetlbMount(host), DeviceChecks.Tap(host),
         DeviceChecks.PacketSockets(host),
     ];
 
