@@ -40,7 +40,7 @@ internal static unsafe partial class Vfio
             size = sizeBytes,
         };
         Ioctl.Call(container, VFIO_IOMMU_MAP_DMA, &map,
-            $"VFIO_IOMMU_MAP_DMA of {sizeBytes:#x} bytes at {(nuint)address:#x} to IOVA {iova:#x}");
+            $"VFIO_IOMMU_MAP_DMA of 0x{sizeBytes:x} bytes at 0x{(nuint)address:x} to IOVA 0x{iova:x}");
     }
 
     /// <summary>Unmaps every mapping inside a range.</summary>
@@ -58,7 +58,7 @@ internal static unsafe partial class Vfio
             argsz = (uint)sizeof(vfio_iommu_type1_dma_unmap), flags = flags, iova = iova, size = sizeBytes,
         };
         Ioctl.Call(container, VFIO_IOMMU_UNMAP_DMA, &unmap,
-            $"VFIO_IOMMU_UNMAP_DMA of {sizeBytes:#x} bytes at IOVA {iova:#x}");
+            $"VFIO_IOMMU_UNMAP_DMA of 0x{sizeBytes:x} bytes at IOVA 0x{iova:x}");
         return unmap.size;
     }
 }

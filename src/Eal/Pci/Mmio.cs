@@ -69,8 +69,8 @@ public readonly unsafe struct Mmio
     public Mmio Slice(ulong offset, ulong sizeBytes)
     {
         if (offset > SizeBytes || sizeBytes > SizeBytes - offset)
-            throw new DeviceException($"registers at {offset:#x}, {sizeBytes:#x} bytes, lie outside their BAR",
-                $"it has {SizeBytes:#x} bytes");
+            throw new DeviceException($"registers at 0x{offset:x}, 0x{sizeBytes:x} bytes, lie outside their BAR",
+                $"it has 0x{SizeBytes:x} bytes");
         return new(_base + offset, sizeBytes);
     }
 
@@ -144,8 +144,8 @@ public readonly unsafe struct Mmio
         for (uint last = Read(register); (last & mask) != value; last = Read(register))
         {
             if (Stopwatch.GetElapsedTime(start).TotalMicroseconds > timeoutUs)
-                throw new DeviceException($"register {register.Offset:#x} did not become {value:#x}",
-                    $"masked with {mask:#x} it was still {last & mask:#x} after {timeoutUs} us (read {last:#x})",
+                throw new DeviceException($"register 0x{register.Offset:x} did not become 0x{value:x}",
+                    $"masked with 0x{mask:x} it was still 0x{last & mask:x} after {timeoutUs} us (read 0x{last:x})",
                     last == uint.MaxValue ? "all ones: the device is gone or powered down" : null);
             Thread.Yield();
         }

@@ -34,7 +34,7 @@ internal sealed unsafe class VfioBar : IDisposable
                     Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED | Mman.MAP_FIXED, Socket.Fd(device),
                     (long)(region.offset + area.Offset)) == Mman.MAP_FAILED)
                     throw NativeException.FromErrno(
-                        $"mmap of BAR {bar}, {area.SizeBytes:#x} bytes at {area.Offset:#x}");
+                        $"mmap of BAR {bar}, 0x{area.SizeBytes:x} bytes at 0x{area.Offset:x}");
         }
         catch
         {
@@ -67,8 +67,9 @@ internal sealed unsafe class VfioBar : IDisposable
             if (area.SizeBytes == 0)
                 continue;
             if (area.Offset % Page != 0 || area.Offset >= sizeBytes || area.SizeBytes > sizeBytes - area.Offset)
-                throw new DeviceException($"the kernel lets map {area.SizeBytes:#x} bytes at {area.Offset:#x} of a BAR",
-                    $"it has {sizeBytes:#x} bytes, and pages have {Page:#x}", errno: Errno.EBADMSG);
+                throw new DeviceException(
+                    $"the kernel lets map 0x{area.SizeBytes:x} bytes at 0x{area.Offset:x} of a BAR",
+                    $"it has 0x{sizeBytes:x} bytes, and pages have 0x{Page:x}", errno: Errno.EBADMSG);
             if (hole is not { } not)
             {
                 areas.Add(area);

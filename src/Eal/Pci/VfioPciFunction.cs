@@ -46,7 +46,7 @@ internal sealed partial class VfioPciFunction : PciFunction
         {
             vfio_device_info info = Vfio.GetDeviceInfo(fd);
             if ((info.flags & Vfio.VFIO_DEVICE_FLAGS_PCI) == 0)
-                throw new DeviceException($"{device} is no PCI device to VFIO", $"its flags are {info.flags:#x}");
+                throw new DeviceException($"{device} is no PCI device to VFIO", $"its flags are 0x{info.flags:x}");
             _flags = info.flags;
             _config = Vfio.GetRegionInfo(fd, Vfio.VFIO_PCI_CONFIG_REGION_INDEX).Fixed;
             if (!Answers)
@@ -167,8 +167,8 @@ internal sealed partial class VfioPciFunction : PciFunction
     private unsafe void Transfer(bool write, vfio_region_info region, ulong offset, Span<byte> bytes, string what)
     {
         if (offset > region.size || (ulong)bytes.Length > region.size - offset)
-            throw new DeviceException($"{Device} has no {bytes.Length} bytes at {offset:#x} of its {what}",
-                $"there are {region.size:#x}", errno: Errno.EINVAL);
+            throw new DeviceException($"{Device} has no {bytes.Length} bytes at 0x{offset:x} of its {what}",
+                $"there are 0x{region.size:x}", errno: Errno.EINVAL);
         fixed (byte* first = bytes)
             for (int done = 0; done < bytes.Length;)
             {
@@ -177,7 +177,7 @@ internal sealed partial class VfioPciFunction : PciFunction
                     : Unistd.pread(_device, first + done, (nuint)(bytes.Length - done), at);
                 if (count <= 0)
                     throw NativeException.FromErrno($"{(write ? "writing" : "reading")} {what} of {Device} at "
-                        + $"{offset + (ulong)done:#x}", "it does not answer: removed, powered down or failed");
+                        + $"0x{offset + (ulong)done:x}", "it does not answer: removed, powered down or failed");
                 done += (int)count;
             }
     }
