@@ -45,7 +45,9 @@ internal sealed class GuestRun
             using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
                 [_machine.Name, "--timeout", "900"], ["-reporter", "json"], Receive);
             int exit = await run.EndAsync();
-            end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n{run.Errors}";
+            File.WriteAllText(Path.Combine(run.Directory, "errors.log"), run.Errors);
+            end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n"
+                + string.Join('\n', run.Errors.Split('\n').Take(30));
         }
         catch (Exception failure)
         {

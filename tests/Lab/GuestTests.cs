@@ -16,7 +16,11 @@ public sealed class GuestTests(ITestOutputHelper output)
             foreach (MethodInfo method in type.GetMethods()
                 .Where(method => method.GetCustomAttribute<FactAttribute>() is { Explicit: false }))
                 foreach (LabMachine machine in LabMachine.All.Where(machine => (machine.Id & machines) != 0))
-                    rows.Add(machine.Name, $"{type.FullName}.{method.Name}");
+                {
+                    string test = $"{type.FullName}.{method.Name}";
+                    rows.Add(new TheoryDataRow<string, string>(machine.Name, test)
+                        { TestDisplayName = test, Label = machine.Name });
+                }
         }
         return rows;
     }
