@@ -19,6 +19,9 @@ public readonly unsafe struct DmaAddressing
         _delta = container.IovaDelta;
     }
 
+    /// <summary>Pointers plus a constant, for devices that no container holds.</summary>
+    internal DmaAddressing(ulong delta) => _delta = delta;
+
     /// <summary>The address of a buffer's byte.</summary>
     /// <param name="header">The mbuf.</param>
     /// <param name="offset">Bytes from <see cref="MbufHeader.BufAddr"/>.</param>

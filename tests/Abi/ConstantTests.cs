@@ -26,7 +26,10 @@ public partial class ConstantTests
         ["Uio"] = "limits.h",
         ["Unistd"] = "unistd.h",
         ["Vfio"] = "sys/ioctl.h linux/vfio.h",
+        ["VirtioConfig"] = "linux/virtio_config.h",
         ["VirtioNet"] = "linux/virtio_net.h",
+        ["VirtioPci"] = "linux/virtio_pci.h",
+        ["VirtioRing"] = "linux/virtio_ring.h",
     };
 
     /// <summary>The same for headers newer than Debian 12's, with a macro that older ones do not define.</summary>
@@ -47,6 +50,8 @@ public partial class ConstantTests
         "IOMMU_HW_INFO_TYPE_ARM_SMMUV3", "IOMMU_IOAS_MAP_FILE",   // since 6.13; backports have 6.12
         "VFIO_DEVICE_BIND_FLAG_TOKEN",  // since 6.17
         "VIRTIO_NET_HDR_GSO_UDP_L4",    // since linux-libc-dev 6.2; Debian 12 has 6.1
+        "VIRTIO_NET_F_HOST_USO",        // likewise
+        "VIRTIO_F_NOTIFICATION_DATA",   // since linux-libc-dev 6.4
     ];
 
     public static IEnumerable<ITheoryDataRow> Classes =>

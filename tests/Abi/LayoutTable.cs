@@ -52,6 +52,14 @@ internal static class LayoutTable
             "vfio_iommu_type1_dma_unmap",
         ]).Select(name => new Row(N + name, "linux/vfio.h", $"struct {name}", "", Uapi)),
         new(N + "virtio_net_hdr", "linux/virtio_net.h", "struct virtio_net_hdr", "", Uapi),
+        new(N + "virtio_net_hdr_v1_hash", "linux/virtio_net.h", "struct virtio_net_hdr_v1_hash",
+            "hdr=- num_buffers=hdr.num_buffers", Uapi),
+        new(N + "virtio_net_config", "linux/virtio_net.h", "struct virtio_net_config", "", Uapi),
+        new(N + "virtio_pci_cap", "linux/virtio_pci.h", "struct virtio_pci_cap", "", Uapi),
+        new(N + "vring_desc", "linux/virtio_ring.h", "struct vring_desc", "", Uapi),
+        new(N + "vring_used_elem", "linux/virtio_ring.h", "struct vring_used_elem", "", Uapi),
+        new(N + "vring_packed_desc", "linux/virtio_ring.h", "struct vring_packed_desc", "", Uapi),
+        new(N + "vring_packed_desc_event", "linux/virtio_ring.h", "struct vring_packed_desc_event", "", Uapi),
 
         // protocol headers, against libc's and the kernel's, and DPDK's where those have none
         new(Net + "EtherAddr", "net/ethernet.h", "struct ether_addr", "_high=- _low=-", Libc),

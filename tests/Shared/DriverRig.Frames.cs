@@ -34,7 +34,7 @@ public sealed unsafe partial class DriverRig
             int fit = Tx.TxPrepare(packets[sent..]);
             Assert.Equal(packets.Length - sent, fit);
             sent += Tx.TxBurst(packets[sent..]);
-            Assert.True(Environment.TickCount64 - start <= Limit.TotalMilliseconds,
+            Assert.True(sent == packets.Length || Environment.TickCount64 - start <= Limit.TotalMilliseconds,
                 $"{packets.Length - sent} of {packets.Length} packets are not taken");
         }
     }

@@ -152,24 +152,8 @@ internal sealed unsafe class TapRxQueue : RxQueue
             _waiting[i] = _waiting[i + used];
             _parts[i + 1] = _parts[i + 1 + used];
         }
-        if (_strip && length > IfPacket.ETH_HLEN + IfPacket.VLAN_HLEN)
-            Strip(first.Header);
+        if (_strip)
+            VlanTag.Strip(first.Header);
         return first;
-    }
-
-    private static void Strip(MbufHeader* mbuf)
-    {
-        byte* frame = mbuf->BufAddr + mbuf->DataOff;
-        if (frame[12] != IfPacket.ETH_P_8021Q >> 8 || frame[13] != (IfPacket.ETH_P_8021Q & 0xff))
-            return;
-        mbuf->VlanTci = (ushort)(frame[14] << 8 | frame[15]);
-        mbuf->OlFlags |= MbufFlags.RxVlan | MbufFlags.RxVlanStripped;
-        *(uint*)(frame + 12) = *(uint*)(frame + 8);
-        *(ulong*)(frame + 4) = *(ulong*)frame;
-        mbuf->DataOff += IfPacket.VLAN_HLEN;
-        mbuf->DataLen -= IfPacket.VLAN_HLEN;
-        mbuf->PktLen -= IfPacket.VLAN_HLEN;
-        if (mbuf->TxOffload != 0)
-            mbuf->TxOffload -= IfPacket.VLAN_HLEN;   // l2_len is in its lowest bits
     }
 }

@@ -1,0 +1,191 @@
+using Dataplane.Native;
+using Dataplane.Pmd;
+
+namespace Dataplane.Tests;
+
+/// <summary>Devices that break the rules: counted, the queue marked and told of, nothing of ours harmed.</summary>
+public sealed unsafe class VirtioHostileTests
+{
+    private const uint Header = 12;
+
+    private static readonly ulong s_split = ModelDevice.Everything & ~VirtioFeatures.Of(
+        VirtioConfig.VIRTIO_F_RING_PACKED);
+
+    [Theory]
+    [CombinatorialLayouts(nameof(VirtqueueFault.BadId))]
+    [CombinatorialLayouts(nameof(VirtqueueFault.NotInFlight))]
+    [CombinatorialLayouts(nameof(VirtqueueFault.Overrun))]
+    [CombinatorialLayouts(nameof(VirtqueueFault.MergedTooMany))]
+    public void Receive_RuleBroken_QueueStopsAndIsTold(bool packed, string fault)
+    {
+        using VirtioRig rig = Make(packed);
+        rig.Start(RxOffloads.Scatter);
+        var events = new List<PortEvent>();
+        rig.Port.Events += (_, what) => { lock (events) events.Add(what); };
+        ModelQueue model = rig.RxModel;
+        ModelBuffer buffer = default;
+        Assert.True(model.TryPop(ref buffer));
+        byte* memory = model.Pointer(buffer.Address[0]);
+        new Span<byte>(memory, 12).Clear();
+        ((virtio_net_hdr_v1_hash*)memory)->num_buffers = fault == nameof(VirtqueueFault.MergedTooMany) ? (ushort)9999
+            : (ushort)1;
+        model.Push(fault == nameof(VirtqueueFault.BadId) ? 256 : buffer.Id, 1,
+            fault == nameof(VirtqueueFault.Overrun) ? buffer.Length[0] + 1 : Header + 60);
+        if (fault == nameof(VirtqueueFault.NotInFlight))
+            model.Push(buffer.Id, 1, Header + 60);   // the same again
+        model.Flush();
+        var burst = new Mbuf[32];
+        int received = rig.Rx.RxBurst(burst);
+        Mbuf.FreeBulk(burst.AsSpan(0, received));
+        Assert.Equal(fault == nameof(VirtqueueFault.NotInFlight) ? 1 : 0, received);
+        Assert.Equal(fault, ((VirtioRxQueue)rig.Rx).Queue!.Fault.ToString());
+        Assert.Equal(0, rig.Rx.RxBurst(burst));
+        Assert.Equal(1ul, rig.Xstat("rx_q0_broken"));
+        Assert.Equal(fault is nameof(VirtqueueFault.Overrun) or nameof(VirtqueueFault.MergedTooMany) ? 1ul : 0,
+            rig.Port.GetStats().RxErrors);
+        _ = rig.Port.GetLink();
+        lock (events)
+            Assert.Single(events, PortEvent.ResetNeeded);
+        rig.Port.Stop();
+        rig.AssertAllBack();
+        rig.Port.Start();
+        Assert.Equal(0ul, rig.Xstat("rx_q0_broken"));
+    }
+
+    [Theory]
+    [InlineData(false, 257)]
+    [InlineData(false, 40000)]
+    public void Receive_UsedIndexJumps_QueueStops(bool packed, int jump)
+    {
+        using VirtioRig rig = Make(packed);
+        rig.Start();
+        *((ushort*)rig.RxModel.Device + 1) = (ushort)jump;
+        var burst = new Mbuf[32];
+        Assert.Equal(0, rig.Rx.RxBurst(burst));
+        Assert.Equal(VirtqueueFault.UsedIndex, ((VirtioRxQueue)rig.Rx).Queue!.Fault);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Receive_ShorterThanItsHeader_IsAnErrorAlone(bool packed)
+    {
+        using VirtioRig rig = Make(packed);
+        rig.Start();
+        ModelBuffer buffer = default;
+        foreach (uint length in (uint[])[0, 11, Header + 60])
+        {
+            Assert.True(rig.RxModel.TryPop(ref buffer));
+            rig.RxModel.Push(buffer.Id, 1, length);
+            rig.RxModel.Flush();
+        }
+        var burst = new Mbuf[1];
+        int received = 0;
+        for (int i = 0; i < 3; i++)
+        {
+            int count = rig.Rx.RxBurst(burst);
+            Mbuf.FreeBulk(burst.AsSpan(0, count));
+            received += count;
+        }
+        Assert.Equal((1, 2ul), (received, rig.Port.GetStats().RxErrors));
+        Assert.Equal(VirtqueueFault.None, ((VirtioRxQueue)rig.Rx).Queue!.Fault);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Transmit_BadIdGivenBack_QueueStopsAndStopFreesAll(bool packed)
+    {
+        using VirtioRig rig = Make(packed);
+        rig.Start();
+        Assert.Equal(1, rig.Tx.TxBurst([rig.Packet(100)]));
+        rig.TxModel.Push(77, 1, 0);
+        rig.TxModel.Flush();
+        Mbuf second = rig.Packet(100);
+        Assert.Equal(0, rig.Tx.TxBurst([second]));
+        second.Free();
+        Assert.Equal(1ul, rig.Xstat("tx_q0_broken"));
+        rig.Port.Stop();
+        rig.AssertAllBack();
+    }
+
+    /// <summary>Whatever the device writes, every mbuf is whole, and all of them come back.</summary>
+    [Theory]
+    [InlineData(false, RxOffloads.None)]
+    [InlineData(true, RxOffloads.None)]
+    [InlineData(false, RxOffloads.Scatter | RxOffloads.TcpChecksum | RxOffloads.VlanStrip)]
+    [InlineData(true, RxOffloads.Scatter | RxOffloads.TcpChecksum | RxOffloads.VlanStrip)]
+    [InlineData(true, RxOffloads.TcpLro | RxOffloads.RssHash)]
+    public void Device_WritesAnything_NothingOfOursIsHarmed(bool packed, RxOffloads offloads)
+    {
+        using VirtioRig rig = Make(packed, inOrder: offloads == RxOffloads.None);
+        var burst = new Mbuf[48];
+        int faults = 0, received = 0;
+        for (int seed = 1; seed <= 200; seed++)
+        {
+            var random = new Random(seed);
+            rig.Start(offloads);
+            for (int step = 0; step < 40 && faults < seed; step++)
+            {
+                Play(rig, random);
+                int count = rig.Rx.RxBurst(burst.AsSpan(0, random.Next(1, burst.Length)));
+                received += count;
+                foreach (Mbuf packet in burst.AsSpan(0, count))
+                    Assert.True(packet.Check(isPacket: true, out string? reason), $"seed {seed}: {reason}");
+                int sent = rig.Tx.TxBurst(burst.AsSpan(0, count));
+                Mbuf.FreeBulk(burst.AsSpan(sent, count - sent));
+                faults += ((VirtioRxQueue)rig.Rx).Queue!.Fault != VirtqueueFault.None ? 1 : 0;
+            }
+            rig.Port.Stop();
+            Assert.True(rig.Pool.AvailableCount == VirtioRig.PoolSize, $"seed {seed}: "
+                + $"{VirtioRig.PoolSize - rig.Pool.AvailableCount} mbufs are missing");
+        }
+        rig.Eal.Memory.Validate();
+        Assert.InRange(faults, 50, int.MaxValue);
+        Assert.InRange(received, 500, int.MaxValue);
+    }
+
+    private static VirtioRig Make(bool packed, bool inOrder = false) => new(new ModelDevice
+    {
+        Silent = true,
+        Offered = (packed ? ModelDevice.Everything : s_split)
+            | (inOrder ? VirtioFeatures.Of(VirtioConfig.VIRTIO_F_IN_ORDER) : 0),
+    });
+
+    /// <summary>Some buffers given back as they should be, with noise in the header and the length; now and then
+    /// something else.</summary>
+    private static void Play(VirtioRig rig, Random random)
+    {
+        ModelQueue rx = rig.RxModel, tx = rig.TxModel;
+        ModelBuffer buffer = default;
+        for (int i = random.Next(20); i > 0 && rx.TryPop(ref buffer) && buffer.Length[0] != 0; i--)
+        {
+            var memory = new Span<byte>(rx.Pointer(buffer.Address[0]), (int)buffer.Length[0]);
+            memory[..20].Clear();
+            random.NextBytes(memory[20..100]);
+            var header = (virtio_net_hdr_v1_hash*)rx.Pointer(buffer.Address[0]);
+            header->num_buffers = (ushort)(random.Next(20) == 0 ? random.Next(300) : random.Next(1, 4));
+            if (random.Next(3) == 0)
+                random.NextBytes(memory[..10]);
+            bool wrong = random.Next(100) == 0;
+            rx.Push(wrong ? (uint)random.Next(300) : buffer.Id, 1,
+                wrong ? (uint)random.Next() : (uint)random.Next(12, (int)buffer.Length[0] + 1));
+        }
+        rx.Flush();
+        while (random.Next(10) != 0 && tx.TryPop(ref buffer))
+            tx.Push(random.Next(200) == 0 ? (uint)random.Next(300) : buffer.Id, buffer.Slots, (uint)random.Next());
+        tx.Flush();
+        if (random.Next(30) == 0)      // anywhere in what only the device writes
+            random.NextBytes(new Span<byte>((random.Next(2) == 0 ? rx : tx).Device, 64));
+    }
+
+    [AttributeUsage(AttributeTargets.Method, AllowMultiple = true)]
+    private sealed class CombinatorialLayoutsAttribute(string fault) : Xunit.v3.DataAttribute
+    {
+        public override ValueTask<IReadOnlyCollection<ITheoryDataRow>> GetData(System.Reflection.MethodInfo testMethod,
+            Xunit.Sdk.DisposalTracker disposalTracker) => new([new TheoryDataRow(false, fault), new TheoryDataRow(true,
+            fault)]);
+
+        public override bool SupportsDiscoveryEnumeration() => true;
+    }
+}
