@@ -7,7 +7,8 @@ public static class Guest
 {
     /// <summary>The machine this process runs in, or null on the host.</summary>
     public static LabMachine? Machine { get; } =
-        Environment.GetEnvironmentVariable("LAB_MACHINE") is { Length: > 0 } name ? LabMachine.ByName(name) : null;
+        Environment.GetEnvironmentVariable("LAB_MACHINE") is { Length: > 0 } name
+            ? LabMachine.ById(Enum.Parse<Machines>(name)) : null;
 
     /// <summary>PCI addresses of all NICs, in the order of lab/run's --nic.</summary>
     public static string[] Nics { get; } =

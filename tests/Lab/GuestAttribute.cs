@@ -24,8 +24,8 @@ public enum Machines
     Matrix = Intel | Bare,
 }
 
-/// <summary>A class of tests that run inside lab machines. On the host each of its tests is one row of
-/// <see cref="GuestTests"/> per machine; they never run on the host itself.</summary>
+/// <summary>A class of tests that run inside lab machines. On the host each of its tests is a row of
+/// that machine's <see cref="GuestTests"/>; they never run on the host itself.</summary>
 [AttributeUsage(AttributeTargets.Class)]
 public sealed class GuestAttribute(Machines machines) : Attribute
 {

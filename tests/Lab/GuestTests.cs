@@ -2,34 +2,32 @@ using System.Reflection;
 
 namespace Dataplane.Tests;
 
-/// <summary>The results of the guest tests, machine by machine.</summary>
-public sealed class GuestTests(ITestOutputHelper output)
+/// <summary>The results of the guest tests on one machine. A class per machine, so that machines run beside each
+/// other.</summary>
+public abstract class GuestTests(ITestOutputHelper output)
 {
-    /// <summary>Every guest test on every machine it is for.</summary>
-    public static TheoryData<string, string> Rows()
+    /// <summary>Every guest test that is for that machine.</summary>
+    public static TheoryData<string> Rows(Machines machine)
     {
-        var rows = new TheoryData<string, string>();
+        var rows = new TheoryData<string>();
         foreach (Type type in typeof(GuestTests).Assembly.GetTypes().Where(type => !type.IsAbstract)
             .OrderBy(type => type.FullName, StringComparer.Ordinal))
         {
-            Machines machines = type.GetCustomAttribute<GuestAttribute>()?.Machines ?? Machines.None;
+            if (((type.GetCustomAttribute<GuestAttribute>()?.Machines ?? Machines.None) & machine) == 0)
+                continue;
             foreach (MethodInfo method in type.GetMethods()
                 .Where(method => method.GetCustomAttribute<FactAttribute>() is { Explicit: false }))
-                foreach (LabMachine machine in LabMachine.All.Where(machine => (machine.Id & machines) != 0))
-                {
-                    string test = $"{type.FullName}.{method.Name}";
-                    rows.Add(new TheoryDataRow<string, string>(machine.Name, test)
-                        { TestDisplayName = test, Label = machine.Name });
-                }
+            {
+                string test = $"{type.FullName}.{method.Name}";
+                rows.Add(new TheoryDataRow<string>(test) { TestDisplayName = test, Label = machine.ToString() });
+            }
         }
         return rows;
     }
 
-    [Theory]
-    [MemberData(nameof(Rows))]
-    public async Task Guest(string machine, string test)
+    protected async Task ResultAsync(Machines machine, string test)
     {
-        LabMachine configuration = LabMachine.ByName(machine);
+        LabMachine configuration = LabMachine.ById(machine);
         LabRun.Require(configuration.Kernel);
         GuestResult result = await GuestRun.ResultAsync(configuration, test);
         if (result.Output.Length > 0)
@@ -37,4 +35,46 @@ public sealed class GuestTests(ITestOutputHelper output)
         Assert.SkipWhen(result.Skip != null, result.Skip ?? "");
         Assert.True(result.Failure == null, result.Failure);
     }
+}
+
+public sealed class Intel612GuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.Intel612)]
+    public Task Test(string test) => ResultAsync(Machines.Intel612, test);
+}
+
+public sealed class Intel72GuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.Intel72)]
+    public Task Test(string test) => ResultAsync(Machines.Intel72, test);
+}
+
+public sealed class Bare612GuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.Bare612)]
+    public Task Test(string test) => ResultAsync(Machines.Bare612, test);
+}
+
+public sealed class Bare72GuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.Bare72)]
+    public Task Test(string test) => ResultAsync(Machines.Bare72, test);
+}
+
+public sealed class NoRemappingGuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.NoRemapping)]
+    public Task Test(string test) => ResultAsync(Machines.NoRemapping, test);
+}
+
+public sealed class MultiQueueGuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.MultiQueue)]
+    public Task Test(string test) => ResultAsync(Machines.MultiQueue, test);
 }

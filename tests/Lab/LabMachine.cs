@@ -14,7 +14,7 @@ public sealed record LabMachine(Machines Id, string Kernel, string Iommu, string
     /// <summary>Its name in test names, and LAB_MACHINE inside it.</summary>
     public string Name => Id.ToString();
 
-    public static LabMachine ByName(string name) => All.Single(machine => machine.Name == name);
+    public static LabMachine ById(Machines id) => All.Single(machine => machine.Id == id);
 
     private static LabMachine Parse(string line)
     {

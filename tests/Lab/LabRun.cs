@@ -3,11 +3,11 @@ using System.Text;
 
 namespace Dataplane.Tests;
 
-/// <summary>One run of lab/run, from the host. Machines wait for each other: as many at once as pairs of
-/// CPUs.</summary>
+/// <summary>One run of lab/run, from the host. Machines wait for each other: as many at once as CPUs, for each is
+/// emulated by one thread, but no more than four.</summary>
 internal sealed class LabRun : IDisposable
 {
-    private static readonly SemaphoreSlim s_slots = new(Math.Max(1, Environment.ProcessorCount / 2));
+    private static readonly SemaphoreSlim s_slots = new(Math.Clamp(Environment.ProcessorCount, 1, 4));
     private static readonly Dictionary<string, string?> s_lacks = [];
 
     private readonly Process _process;
