@@ -81,7 +81,7 @@ public sealed partial class Eal : IDisposable
     /// address.</exception>
     public PciBus Pci
     {
-        get => _pci ??= new PciBus(Options) { Open = Dma.Open };
+        get => _pci ??= new PciBus(Options, Dma.Open, Interrupts);
         internal set => _pci = value;
     }
 

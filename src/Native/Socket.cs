@@ -6,7 +6,7 @@ namespace Dataplane.Native;
 /// <summary>Sockets. sys/socket.h, asm-generic/socket.h, netinet/in.h.</summary>
 internal static unsafe partial class Socket
 {
-    internal const int AF_INET = 2, AF_PACKET = 17;
+    internal const int AF_INET = 2, AF_NETLINK = 16, AF_PACKET = 17;
     internal const int SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_NONBLOCK = 0x800, SOCK_CLOEXEC = 0x80000;
     internal const int SOL_SOCKET = 1, SOL_PACKET = 263;
     internal const int SO_ERROR = 4, SO_SNDBUF = 7, SO_ATTACH_FILTER = 26, SO_DETACH_FILTER = 27,

@@ -9,4 +9,12 @@ internal static unsafe partial class Unistd
     /// <summary>Returns 0 if the real user may use the file so.</summary>
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int access(string pathname, int mode);
+
+    /// <summary>Changes a file's owner and group; all ones leaves one as it is.</summary>
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int chown(string pathname, uint owner, uint group);
+
+    /// <summary>Changes a file's permissions.</summary>
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int chmod(string pathname, uint mode);
 }

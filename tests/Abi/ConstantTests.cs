@@ -19,6 +19,7 @@ public partial class ConstantTests
         ["IfTun"] = "sys/ioctl.h linux/if_tun.h",
         ["Mempolicy"] = "linux/mempolicy.h",
         ["Mman"] = "sys/mman.h linux/memfd.h",
+        ["Netlink"] = "linux/netlink.h",
         ["SockIos"] = "sys/ioctl.h net/if.h net/if_arp.h",
         ["Socket"] = "sys/socket.h",
         ["Statfs"] = "linux/magic.h",

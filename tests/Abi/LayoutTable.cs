@@ -51,6 +51,7 @@ internal static class LayoutTable
             "vfio_iommu_type1_info_cap_migration", "vfio_iommu_type1_info_dma_avail", "vfio_iommu_type1_dma_map",
             "vfio_iommu_type1_dma_unmap",
         ]).Select(name => new Row(N + name, "linux/vfio.h", $"struct {name}", "", Uapi)),
+        new(N + "Netlink+sockaddr_nl", "linux/netlink.h", "struct sockaddr_nl", "", Uapi),
         new(N + "virtio_net_hdr", "linux/virtio_net.h", "struct virtio_net_hdr", "", Uapi),
         new(N + "virtio_net_hdr_v1_hash", "linux/virtio_net.h", "struct virtio_net_hdr_v1_hash",
             "hdr=- num_buffers=hdr.num_buffers", Uapi),

@@ -39,7 +39,7 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void Doctor_PerfectHost_IsAllOkAndExitsZero()
     {
-        (int code, string output, string error) = Perfect().Run("doctor");
+        (int code, string output, string error) = Perfect().Dpctl("doctor");
         Assert.All(DoctorCommand.Examine(_host), finding => Assert.Equal(Status.Ok, finding.Status));
         Assert.Equal(CommandLine.Ok, code);
         Assert.Contains("0 to warn of, 0 failed", output, StringComparison.Ordinal);
@@ -49,7 +49,7 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void Doctor_EmptyTree_FailsAndDoesNotThrow()
     {
-        (int code, string output, _) = _host.Run("doctor");
+        (int code, string output, _) = _host.Dpctl("doctor");
         Assert.Equal(CommandLine.Failed, code);
         Assert.Contains("fix: ", output, StringComparison.Ordinal);
     }
@@ -57,7 +57,7 @@ public sealed class DpctlDoctorTests : IDisposable
     [Fact]
     public void Doctor_OneWarning_ExitsOneAndJsonHasIt()
     {
-        (int code, string output, _) = Perfect().With($"{Cpu}/smt/active", "1").Run("doctor", "--json");
+        (int code, string output, _) = Perfect().With($"{Cpu}/smt/active", "1").Dpctl("doctor", "--json");
         Assert.Equal(CommandLine.Warnings, code);
         using JsonDocument json = JsonDocument.Parse(output);
         Assert.Equal("warn", json.RootElement.GetProperty("status").GetString());

@@ -19,18 +19,19 @@ public sealed class DpctlHugepagesTests : IDisposable
     [Fact]
     public void Show_EveryNodeAndSize_IsARow()
     {
-        (int code, string output, _) = _host.Run("hugepages", "show");
+        (int code, string output, _) = _host.Dpctl("hugepages", "show");
         Assert.Equal(CommandLine.Ok, code);
         Assert.Equal(2, output.Split('\n').Count(line => line.Contains("2M") && line.Contains('4')
             && line.Contains('3')));
         Assert.Equal(2, output.Split('\n').Count(line => line.Contains("1G")));
-        Assert.Contains("\"sizeKb\": 2048", _host.Run("hugepages", "show", "--json").Output, StringComparison.Ordinal);
+        Assert.Contains("\"sizeKb\": 2048", _host.Dpctl("hugepages", "show", "--json").Output,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Set_OnANode_WritesThereAndSaysHadAndHave()
     {
-        (int code, string output, string error) = _host.Run("hugepages", "set", "16", "--node", "1", "--size", "2M");
+        (int code, string output, string error) = _host.Dpctl("hugepages", "set", "16", "--node", "1", "--size", "2M");
         Assert.Equal((CommandLine.Ok, ""), (code, error));
         Assert.Contains("2M on node 1: had 4, asked for 16, have 16", output, StringComparison.Ordinal);
         Assert.Equal("16", _host.Read($"{Node.Replace("node0", "node1")}/{Small}/nr_hugepages"));
@@ -40,7 +41,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     [Fact]
     public void Set_WithoutNode_LeavesTheSpreadToTheKernel()
     {
-        Assert.Equal(CommandLine.Ok, _host.Run("hugepages", "set", "2", "--size=1G").Code);
+        Assert.Equal(CommandLine.Ok, _host.Dpctl("hugepages", "set", "2", "--size=1G").Code);
         Assert.Equal("2", _host.Read($"{Machine}/{Large}/nr_hugepages"));
     }
 
@@ -48,7 +49,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     public void Set_KernelGivesFewer_FailsWithAskedAndGot()
     {
         _host.Kernel = (_, text) => text == "16" ? "9" : text;
-        (int code, _, string error) = _host.Run("hugepages", "set", "16");
+        (int code, _, string error) = _host.Dpctl("hugepages", "set", "16");
         Assert.Equal(CommandLine.Failed, code);
         Assert.StartsWith("dpctl: asked for 16 pages of 2M, got 9", error, StringComparison.Ordinal);
         Assert.Contains("compact_memory", error, StringComparison.Ordinal);
@@ -59,7 +60,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     public void Clear_PagesInUse_SaysHowManyStay()
     {
         _host.Kernel = (_, _) => "1";
-        (int code, _, string error) = _host.Run("hugepages", "clear", "--node", "0");
+        (int code, _, string error) = _host.Dpctl("hugepages", "clear", "--node", "0");
         Assert.Equal(CommandLine.Failed, code);
         Assert.Contains("asked for 0 pages of 2M on node 0, 1 stay", error, StringComparison.Ordinal);
     }
@@ -67,7 +68,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     [Fact]
     public void Clear_All_ClearsEveryNode()
     {
-        Assert.Equal(CommandLine.Ok, _host.Run("hugepages", "clear").Code);
+        Assert.Equal(CommandLine.Ok, _host.Dpctl("hugepages", "clear").Code);
         Assert.Equal("0", _host.Read($"{Node}/{Small}/nr_hugepages"));
         Assert.Equal("0", _host.Read($"{Node.Replace("node0", "node1")}/{Small}/nr_hugepages"));
     }
@@ -84,7 +85,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     [InlineData("--bogus", "doctor", "--bogus")]
     public void BadUse_IsToldOnStderrAndFails(string expected, params string[] args)
     {
-        (int code, _, string error) = _host.Run(args);
+        (int code, _, string error) = _host.Dpctl(args);
         Assert.Equal(CommandLine.Failed, code);
         Assert.Contains(expected, error, StringComparison.Ordinal);
     }
@@ -94,7 +95,7 @@ public sealed class DpctlHugepagesTests : IDisposable
     {
         using var readOnly = new FakeHost();
         readOnly.With($"{Machine}/{Small}/nr_hugepages/is-no-file", "");
-        string error = readOnly.Run("hugepages", "set", "1").Error;
+        string error = readOnly.Dpctl("hugepages", "set", "1").Error;
         Assert.Contains("EACCES", error, StringComparison.Ordinal);
         Assert.Contains($"echo 1 | sudo tee {Machine}/{Small}/nr_hugepages", error, StringComparison.Ordinal);
     }

@@ -69,34 +69,36 @@ public sealed class DpctlPortsTests : IDisposable
 
     [Fact]
     public void Unbound_NetworkFunctionWithoutInterface_IsListedWithItsDriver() =>
-        Assert.Equal([new PciNetDevice("0000:3b:00.1", "8086:1592", "vfio-pci", null)],
-            PciNetDevice.ReadUnbound(Machine(), NetDevice.ReadAll(_host, [])));
+        Assert.Equal([new PciNetDevice("0000:3b:00.1", "8086:1592", "vfio-pci", null,
+            "no driver of ours serves it yet")], PciNetDevice.ReadUnbound(Machine(), []));
 
     [Fact]
     public void Ports_Text_HasInterfacesFunctionsAndEveryDriversHelp()
     {
-        (int code, string output, _) = Machine().Run("ports");
+        (int code, string output, _) = Machine().Dpctl("ports");
         Assert.Equal(CommandLine.Ok, code);
         foreach (string word in new[] { "enp59s0", "up, default route", "vfio-pci", "8086:1592" })
             Assert.Contains(word, output, StringComparison.Ordinal);
-        Assert.All(Drivers.All, driver => Assert.Contains(driver.Name + "N", output, StringComparison.Ordinal));
-        Assert.All(Drivers.All.SelectMany(driver => driver.Help.Split(' ')),
+        PortDriver[] virtuals = [.. Drivers.All.Where(driver => driver is not PciPortDriver)];
+        Assert.All(virtuals, driver => Assert.Contains(driver.Name + "N", output, StringComparison.Ordinal));
+        Assert.All(virtuals.SelectMany(driver => driver.Help.Split(' ')),
             word => Assert.Contains(word, output, StringComparison.Ordinal));
     }
 
     [Fact]
     public void Ports_Json_IsComplete()
     {
-        using JsonDocument json = JsonDocument.Parse(Machine().Run("ports", "--json").Output);
+        using JsonDocument json = JsonDocument.Parse(Machine().Dpctl("ports", "--json").Output);
         Assert.Equal(3, json.RootElement.GetProperty("interfaces").GetArrayLength());
         Assert.Equal(1, json.RootElement.GetProperty("unbound").GetArrayLength());
-        Assert.Equal(Drivers.All.Count, json.RootElement.GetProperty("drivers").GetArrayLength());
+        Assert.Equal(Drivers.All.Count(driver => driver is not PciPortDriver),
+            json.RootElement.GetProperty("drivers").GetArrayLength());
     }
 
     [Fact]
     public void Ports_EmptyTree_ListsTheDrivers()
     {
-        (int code, string output, _) = _host.Run("ports");
+        (int code, string output, _) = _host.Dpctl("ports");
         Assert.Equal(CommandLine.Ok, code);
         Assert.Contains("Virtual devices", output, StringComparison.Ordinal);
     }

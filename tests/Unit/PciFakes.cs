@@ -44,7 +44,8 @@ internal sealed class FakeSysfs : IDisposable
 
     internal static string Place(string address) => $"bus/pci/devices/{address}";
 
-    internal PciBus Bus(EalOptions? options = null) => new(options ?? new EalOptions(), Root);
+    internal PciBus Bus(EalOptions? options = null) => new(options ?? new EalOptions(),
+        (device, _) => new FakeFunction(device), sysRoot: Root);
 }
 
 /// <summary>A function that is 4096 bytes of configuration space.</summary>

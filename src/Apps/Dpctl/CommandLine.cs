@@ -40,6 +40,7 @@ internal static class CommandLine
         + "failed.")
     {
         Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
+        Status(host, console, output), Bind(host, console), Unbind(host, console),
     };
 
     private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)
@@ -81,6 +82,77 @@ internal static class CommandLine
             : null));
         return command;
     }
+
+    private static Command Status(Host host, IAnsiConsole console, TextWriter output)
+    {
+        Option<bool> json = Json(), all = Flag("--all", "Every PCI function, not only network devices.");
+        var command = new Command("status", "List PCI network functions: driver, interface, IOMMU group, and which "
+            + "driver of ours can use them.") { json, all };
+        command.SetAction(result => StatusCommand.Run(host, Drivers.All, console, result.GetValue(json) ? output : null,
+            result.GetValue(all)));
+        return command;
+    }
+
+    private static Command Bind(Host host, IAnsiConsole console)
+    {
+        Argument<string[]> devices = Devices();
+        Option<int[]> groups = Groups();
+        Option<bool> force = Flag("--force", "Take it although the kernel uses it (address, route, master)."),
+            cut = Flag("--cut-default-route", "With --force: although the default route or an SSH session needs it."),
+            noIommu = Flag("--noiommu", "Where there is no IOMMU: bind all the same. The device can then write to any "
+                + "memory."), persist = Flag("--persist", "Keep it over a restart."), dryRun = DryRun();
+        var user = new Option<string?>("--user") { Description = "Let this user open it without privileges.",
+            HelpName = "NAME" };
+        var vfs = new Option<int?>("--vfs") { Description = "Leave the device to the kernel; make N virtual functions "
+            + "of it and bind those. 0 removes them.", HelpName = "N" };
+        vfs.Validators.Add(result =>
+        {
+            if (int.TryParse(result.Tokens.SingleOrDefault()?.Value, out int count) && count < 0)
+                result.AddError("--vfs wants 0 or more");
+        });
+        var command = new Command("bind", "Take PCI functions from the kernel and give them to vfio-pci, so that an "
+            + "application can drive them. Refuses what the kernel is using. 'unbind' undoes it.")
+        { devices, groups, user, vfs, persist, noIommu, force, cut, dryRun };
+        command.SetAction(result => BindCommand.Run(host, console, new BindRequest
+        {
+            Devices = result.GetValue(devices) ?? [],
+            Groups = result.GetValue(groups) ?? [],
+            User = result.GetValue(user),
+            VirtualFunctions = result.GetValue(vfs),
+            Force = result.GetValue(force),
+            CutDefaultRoute = result.GetValue(cut),
+            NoIommu = result.GetValue(noIommu),
+            Persist = result.GetValue(persist),
+            DryRun = result.GetValue(dryRun),
+        }));
+        return command;
+    }
+
+    private static Command Unbind(Host host, IAnsiConsole console)
+    {
+        Argument<string[]> devices = Devices();
+        Option<int[]> groups = Groups();
+        Option<bool> force = Flag("--force", "Although a process has it open: asks it to let go, and waits."),
+            dryRun = DryRun();
+        var command = new Command("unbind", "Give PCI functions back to the kernel's own drivers, now and for the next "
+            + "start.") { devices, groups, force, dryRun };
+        command.SetAction(result => UnbindCommand.Run(host, console, result.GetValue(devices) ?? [],
+            result.GetValue(groups) ?? [], result.GetValue(force), result.GetValue(dryRun)));
+        return command;
+    }
+
+    private static Argument<string[]> Devices() => new("device")
+    {
+        Description = "PCI addresses (0000:3b:00.0) or interfaces (eth1).",
+        Arity = ArgumentArity.ZeroOrMore,
+    };
+
+    private static Option<int[]> Groups() => new("--group") { Description = "All members of an IOMMU group; may be "
+        + "repeated.", HelpName = "N" };
+
+    private static Option<bool> DryRun() => Flag("--dry-run", "Print every change, make none.");
+
+    private static Option<bool> Flag(string name, string help) => new(name) { Description = help };
 
     private static Option<bool> Json() => new("--json") { Description = "Print JSON instead of text." };
 }

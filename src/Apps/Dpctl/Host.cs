@@ -6,7 +6,7 @@ namespace Dataplane.Dpctl;
 /// <summary>The machine as its files show it: /proc, /sys and /dev below a root, so that tests can bring their own
 /// tree.</summary>
 /// <param name="root">The directory that stands for <c>/</c>.</param>
-internal class Host(string root = "/")
+internal partial class Host(string root = "/")
 {
     /// <summary>A file's text without blanks around it; null where it is absent or unreadable.</summary>
     internal string? Read(string path)
@@ -47,8 +47,9 @@ internal class Host(string root = "/")
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataplaneException($"cannot write {text} to {path}", e.Message.Split('\n')[0],
-                $"echo {text} | sudo tee {path}", errno: e is UnauthorizedAccessException ? Errno.EACCES : Errno.None);
+            string line = text.Trim().Split('\n')[^1];
+            throw new DataplaneException($"cannot write '{line}' to {path}", e.Message.Split('\n')[0],
+                $"echo {line} | sudo tee {path}", errno: e is UnauthorizedAccessException ? Errno.EACCES : Errno.None);
         }
     }
 

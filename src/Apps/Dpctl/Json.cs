@@ -14,4 +14,5 @@ internal sealed record PortsReport(IReadOnlyList<NetDevice> Interfaces, IReadOnl
 [JsonSerializable(typeof(DoctorReport))]
 [JsonSerializable(typeof(PortsReport))]
 [JsonSerializable(typeof(IReadOnlyList<HugepagePool>))]
+[JsonSerializable(typeof(FunctionStatus[]))]
 internal sealed partial class DpctlJson : JsonSerializerContext;

@@ -14,6 +14,8 @@ internal static class ForwardRun
         if (list.Ports.Count == 0)
             throw list.NoPorts("there is no port to forward on",
                 "Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1");
+        foreach (Port port in list.Ports)
+            port.Events += (lost, what) => StopWhenLost(eal, lost, what);
         IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;
         using PortSetup setup = PortSetup.Start(eal, forwarded, options);
         using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, [list.Ports[0], list.Ports[3]], options, "far") : null;
@@ -42,6 +44,17 @@ internal static class ForwardRun
         setup.Stop();
         farEnds?.Stop();
         return report with { PoolLeaks = setup.PoolLeaks + (farEnds?.PoolLeaks ?? 0) };
+    }
+
+    // The kernel waits with an unplug or unbind until the port is closed, so go at once.
+    private static void StopWhenLost(Eal eal, Port port, PortEvent what)
+    {
+        if (what is not (PortEvent.Removed or PortEvent.ResetNeeded) || eal.StopToken.IsCancellationRequested)
+            return;
+        Console.Error.WriteLine($"Forward: port {port.Name} {(what == PortEvent.Removed
+            ? "is being taken away (unplugged, unbound or removed)" : "reported an error it cannot go on after")}: "
+            + "stopping");
+        eal.RequestStop();
     }
 
     private static DemoTester MakeTester(PortSetup farEnds, ForwardOptions options)

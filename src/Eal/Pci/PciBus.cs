@@ -7,14 +7,18 @@ namespace Dataplane;
 public sealed class PciBus
 {
     private readonly EalOptions _options;
+    private readonly Interrupts? _interrupts;
     private readonly string _sysRoot;
     private readonly Dictionary<PciAddress, DevArgs> _allowed = [];
     private readonly HashSet<PciAddress> _blocked = [];
     private volatile IReadOnlyList<PciDevice>? _devices;
 
     /// <exception cref="ConfigException">An allowed or blocked device is no PCI address, or is named twice.</exception>
-    internal PciBus(EalOptions options, string sysRoot = "/sys")
+    internal PciBus(EalOptions options, Func<PciDevice, int, PciFunction> open, Interrupts? interrupts = null,
+        string sysRoot = "/sys")
     {
+        _interrupts = interrupts;
+        Open = open;
         _options = options;
         _sysRoot = sysRoot;
         foreach (string text in options.Allow)
@@ -42,6 +46,14 @@ public sealed class PciBus
     /// <summary>The function there as it is now, or null.</summary>
     public PciDevice? Find(PciAddress address) => PciScan.One(_sysRoot, address);
 
+    /// <summary>
+    /// Tells of functions that come and go and change drivers, until the result is disposed. A bound function that goes
+    /// is told by its port too (<c>PortEvent.Removed</c>), and before it is gone.
+    /// </summary>
+    /// <param name="onChange">Called on the control thread for interrupts; short, and must not throw.</param>
+    /// <exception cref="NativeException">The kernel gives no socket for it.</exception>
+    public IDisposable Watch(Action<PciChange> onChange) => new PciWatch(this, _interrupts!, onChange);
+
     /// <summary>What the user said of a function: its <c>--allow</c> with arguments, or its address alone.</summary>
     public DevArgs ArgsOf(PciAddress address)
     {
@@ -59,9 +71,11 @@ public sealed class PciBus
     public string InterfaceState(string name) =>
         PciScan.ReadText(Path.Join(_sysRoot, "class/net", name, "operstate")) ?? "gone";
 
-    /// <summary>Opens functions; tests put their own here.</summary>
-    internal Func<PciDevice, int, PciFunction> Open { get; set; } = (device, _) => throw new DeviceException(
-        $"cannot open {device}", "this build has no DMA backend", errno: Errno.EOPNOTSUPP);
+    /// <summary>What the last scan showed is out of date.</summary>
+    internal void Forget() => _devices = null;
+
+    /// <summary>Opens a function, with the address bits its driver says it has; tests put their own here.</summary>
+    internal Func<PciDevice, int, PciFunction> Open { get; set; }
 
     /// <summary>A device's arguments, its name written as the kernel writes the address.</summary>
     internal static DevArgs WithAddress(PciAddress address, DevArgs? args) =>

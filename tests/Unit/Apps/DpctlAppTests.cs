@@ -9,6 +9,7 @@ public sealed class DpctlAppTests
     [InlineData("doctor")]
     [InlineData("hugepages", "show")]
     [InlineData("ports")]
+    [InlineData("status")]
     public void Dpctl_Verbs_PrintTextAndJson(params string[] verb)
     {
         AppResult text = AppProcess.Run("Dpctl", verb), json = AppProcess.Run("Dpctl", [.. verb, "--json"]);
@@ -25,6 +26,9 @@ public sealed class DpctlAppTests
     [InlineData("docter", 2)]
     [InlineData("hugepages set -1", 2)]
     [InlineData("hugepages set 1 --size 3M", 2)]
+    [InlineData("bind", 2)]
+    [InlineData("bind ffff:ff:1f.7 --dry-run", 2)]
+    [InlineData("unbind no-such-interface", 2)]
     public void Dpctl_ExitCodes_AreAsItsHelpSays(string arguments, int exit)
     {
         AppResult result = AppProcess.Run("Dpctl", arguments.Split(' '));

@@ -36,11 +36,18 @@ internal sealed record NetDevice(string Name, string? Driver, string Mac, long M
         return new NetDevice(name, Path.GetFileName(host.RealPath($"{directory}/device/driver")),
             host.Read($"{directory}/address") ?? "", host.ReadNumber($"{directory}/mtu") ?? 0,
             host.Read($"{directory}/operstate") ?? "unknown", pci, Path.GetFileName(group), hasDefaultRoute,
-            ServedBy(name, index, drivers));
+            [.. ServedBy(host, name, index, pci, drivers)]);
     }
 
-    private static string[] ServedBy(string name, int index, IReadOnlyList<PortDriver> drivers) =>
-        drivers.Any(driver => driver.Name == "net_af_packet") ? [$"--vdev net_af_packet{index},iface={name}"] : [];
+    private static IEnumerable<string> ServedBy(Host host, string name, int index, string? pci,
+        IReadOnlyList<PortDriver> drivers)
+    {
+        if (drivers.Any(driver => driver.Name == "net_af_packet"))
+            yield return $"--vdev net_af_packet{index},iface={name}";
+        PciDevice? device = host.ScanPci().FirstOrDefault(device => device.Address.ToString() == pci);
+        if (device != null && StatusCommand.DriverOf(device, drivers) is { } ours)
+            yield return $"{StatusCommand.NextStep(device, ours)}, then -a {pci}";
+    }
 }
 
 /// <summary>A network function on the PCI bus that no kernel interface stands for.</summary>
@@ -48,19 +55,16 @@ internal sealed record NetDevice(string Name, string? Driver, string Mac, long M
 /// <param name="Id">Vendor and device, as in <c>8086:1572</c>.</param>
 /// <param name="Driver">The kernel driver that has it; null for none.</param>
 /// <param name="IommuGroup">Its IOMMU group; null for none.</param>
-internal sealed partial record PciNetDevice(string Address, string Id, string? Driver, string? IommuGroup)
+/// <param name="Next">How to make a port of it, or why it cannot be one.</param>
+internal sealed partial record PciNetDevice(string Address, string Id, string? Driver, string? IommuGroup,
+    string Next)
 {
-    private const string Bus = "/sys/bus/pci/devices";
-
     /// <summary>All of them, by address.</summary>
-    internal static IReadOnlyList<PciNetDevice> ReadUnbound(Host host, IReadOnlyList<NetDevice> interfaces) =>
-        host.List(Bus).Where(address => host.Read($"{Bus}/{address}/class")?.StartsWith("0x02",
-        StringComparison.Ordinal) == true
-                && interfaces.All(netdev => netdev.Pci != address))
-            .Select(address => new PciNetDevice(address,
-                $"{host.Read($"{Bus}/{address}/vendor")?[2..]}:{host.Read($"{Bus}/{address}/device")?[2..]}",
-                Path.GetFileName(host.RealPath($"{Bus}/{address}/driver")),
-                Path.GetFileName(host.RealPath($"{Bus}/{address}/iommu_group")))).ToArray();
+    internal static IReadOnlyList<PciNetDevice> ReadUnbound(Host host, IReadOnlyList<PortDriver> drivers) =>
+        [.. host.ScanPci().Where(device => device.IsNetwork && device.Interfaces.Count == 0)
+            .Select(device => new PciNetDevice(device.Address.ToString(), PciNames.Key(device), device.KernelDriver,
+                device.IommuGroup?.ToString(), StatusCommand.NextStep(device, StatusCommand.DriverOf(device,
+                drivers))))];
 
     [GeneratedRegex("[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]")]
     internal static partial Regex AddressPattern();

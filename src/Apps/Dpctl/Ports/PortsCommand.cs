@@ -11,8 +11,9 @@ internal static class PortsCommand
     internal static int Run(Host host, IReadOnlyList<PortDriver> drivers, IAnsiConsole console, TextWriter? json)
     {
         IReadOnlyList<NetDevice> interfaces = NetDevice.ReadAll(host, drivers);
-        IReadOnlyList<PciNetDevice> unbound = PciNetDevice.ReadUnbound(host, interfaces);
-        VirtualDriver[] virtuals = drivers.Select(driver => new VirtualDriver(driver.Name, driver.Help)).ToArray();
+        IReadOnlyList<PciNetDevice> unbound = PciNetDevice.ReadUnbound(host, drivers);
+        VirtualDriver[] virtuals = drivers.Where(driver => driver is not PciPortDriver).Select(driver
+            => new VirtualDriver(driver.Name, driver.Help)).ToArray();
         if (json != null)
         {
             json.WriteLine(JsonSerializer.Serialize(new PortsReport(interfaces, unbound, virtuals),
@@ -44,7 +45,7 @@ internal static class PortsCommand
             "Use as a port");
         foreach (PciNetDevice function in unbound)
             Row(table, function.Address, function.Id, function.Driver ?? "none", function.IommuGroup ?? "-",
-                "no driver of ours serves it yet");
+                function.Next);
         console.Write(table);
     }
 
