@@ -85,6 +85,28 @@ public sealed unsafe class IntelQueueTests
     [Theory]
     [InlineData("igb")]
     [InlineData("e1000e")]
+    public void Start_PoolHasTooFew_BeginsWithThoseAndTakesTheOthersLater(string driver)
+    {
+        using IntelRig rig = IntelRig.Create(driver, poolSize: 100);
+        rig.Port.Stop();
+        var all = new Mbuf[100];
+        foreach (int left in (int[])[40, 0])
+        {
+            Assert.True(rig.Pool.TryAllocBulk(all.AsSpan(left)));
+            rig.Port.Start();
+            Assert.Equal(left % 32, rig.Pool.AvailableCount);
+            Mbuf.FreeBulk(all.AsSpan(left));
+            var burst = new Mbuf[64];
+            Assert.Equal(0, rig.Rx.RxBurst(burst));
+            Assert.Equal(36, rig.Pool.AvailableCount);
+            rig.Port.Stop();
+            Assert.Equal(100, rig.Pool.AvailableCount);
+        }
+    }
+
+    [Theory]
+    [InlineData("igb")]
+    [InlineData("e1000e")]
     public void Receive_LongFrame_IsOneChain(string driver)
     {
         using IntelRig rig = IntelRig.Create(driver, new PortConfig { RxOffloads = RxOffloads.Scatter, Mtu = 9000 });

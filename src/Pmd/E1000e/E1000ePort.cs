@@ -46,6 +46,7 @@ internal sealed class E1000ePort : IntelPort
             MinRxBufferBytes = 1024,
             MinDescriptors = 64,
             MaxDescriptors = 4096,
+            DefaultDescriptors = 256,
             DescriptorMultiple = 32,
             MaxMacAddresses = 128,
             RssFields = RssFields.Ipv4 | RssFields.Ipv4Tcp | RssFields.Ipv6 | RssFields.Ipv6Tcp,
@@ -102,7 +103,10 @@ internal sealed class E1000ePort : IntelPort
     {
         uint cause = E1000eRegs.CauseRxQueue0 << queue;
         if (on)
+        {
+            Registers.Write(new WoReg32(IntelRegs.Icr.Offset), cause);      // of packets polled while it was off
             Registers.Write(IntelRegs.Ims, cause);
+        }
         else
             Registers.Write(IntelRegs.Imc, cause);
     }
@@ -235,7 +239,7 @@ internal sealed class E1000ePort : IntelPort
     protected override IReadOnlyList<RegisterValue> OnReadRegisters()
     {
         var values = new List<RegisterValue>();
-        RegisterDump.Add(typeof(IntelRegs), Registers, IntelRegs.Addresses, values);
+        RegisterDump.Add(typeof(IntelRegs), Registers, IntelRegs.RssrkWords, values);
         RegisterDump.Add(typeof(E1000eRegs), Registers, E1000eRegs.Queues, values);
         return values;
     }

@@ -57,6 +57,7 @@ internal sealed class IgbPort : IntelPort
             MinRxBufferBytes = 1024,
             MinDescriptors = 64,
             MaxDescriptors = 4096,
+            DefaultDescriptors = 256,
             DescriptorMultiple = 32,
             MaxMacAddresses = 128,
             RssFields = RssFields.All,
@@ -94,7 +95,10 @@ internal sealed class IgbPort : IntelPort
     {
         uint vector = 1u << (1 + queue);
         if (on)
+        {
+            Registers.Write(new WoReg32(IgbRegs.Eicr.Offset), vector);      // of packets polled while it was off
             Registers.Write(IgbRegs.Eims, vector);
+        }
         else
             Registers.Write(IgbRegs.Eimc, vector);
     }
@@ -259,7 +263,7 @@ internal sealed class IgbPort : IntelPort
     protected override IReadOnlyList<RegisterValue> OnReadRegisters()
     {
         var values = new List<RegisterValue>();
-        RegisterDump.Add(typeof(IntelRegs), Registers, IntelRegs.Addresses, values);
+        RegisterDump.Add(typeof(IntelRegs), Registers, IntelRegs.RssrkWords, values);
         RegisterDump.Add(typeof(IgbRegs), Registers, 8, values);
         return values;
     }

@@ -8,8 +8,15 @@ internal abstract partial class IntelPort
     /// <inheritdoc/>
     protected override void OnSetLink(bool up)
     {
+        bool changed;
         lock (Device)
+        {
+            bool was = Device.GetLink().Up;
             Device.SetLink(up);
+            changed = Device.GetLink().Up != was;
+        }
+        if (changed)
+            Raise(PortEvent.LinkChanged);       // at once, and no interrupt will say so
     }
 
     /// <inheritdoc/>

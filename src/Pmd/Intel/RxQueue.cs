@@ -115,23 +115,20 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
             Eventfd.Drain(fd);
     }
 
-    /// <summary>Fills the ring with mbufs, before the device is told of it.</summary>
-    /// <exception cref="DataplaneException">The pool has too few.</exception>
+    /// <summary>Fills the ring with mbufs, before the device is told of it. Where the pool has too few just now, with
+    /// those there are; polling adds the others when they come back.</summary>
     internal void Arm()
     {
         (_next, _refill, _empty) = (0, 0, _count);
-        Replace(tell: false, count: false);
-        if (_empty == 0)
-            return;
-        uint missing = _empty;
-        Drain();
-        throw new DataplaneException($"port {Port.Name}: receive queue {Index} cannot start",
-            why: $"pool '{Pool.Name}' has {missing} mbufs too few for its {_count} descriptors",
-            fix: "make a larger pool, or give the queue fewer descriptors");
+        Replace(tell: false, count: true);
     }
 
-    /// <summary>Gives the device the ring: all but the last descriptor, since head = tail means none.</summary>
-    internal void GiveRing() => _registers.Write(_tail, _count - 1);
+    /// <summary>Gives the device the ring: all that has mbufs but the last, since head = tail means none.</summary>
+    internal void GiveRing()
+    {
+        if (_empty < _count)
+            _registers.Write(_tail, TailOf(_refill));
+    }
 
     /// <inheritdoc/>
     protected internal override ulong ReadMissed() => _device.ReadMissed(Index);
@@ -285,8 +282,10 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
         _refill = refill;
         _empty = empty;
         if (tell)
-            _registers.Write(_tail, refill == 0 ? _count - 1 : refill - 1);    // I1: after the descriptors
+            _registers.Write(_tail, TailOf(refill));     // I1: after the descriptors
     }
+
+    private uint TailOf(uint refill) => refill == 0 ? _count - 1 : refill - 1;
 
     private static MbufFlags FlagsAt(uint index, RxOffloads offloads, bool restoreTags)
     {
