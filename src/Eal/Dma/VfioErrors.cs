@@ -47,19 +47,12 @@ internal static class VfioErrors
     /// <param name="sys">Where sysfs is.</param>
     internal static DeviceException NotViable(PciDevice device, int group, string sys = "/sys")
     {
-        var others = new List<string>();
-        var bind = new List<string>();
-        foreach ((string address, string driver) in Members(group, sys))
-            if (!s_harmless.Contains(driver))
-            {
-                others.Add($"{address} is bound to {driver}");
-                bind.Add(address);
-            }
+        string[] others = [.. Members(group, sys).Where(member => !s_harmless.Contains(member.Driver))
+            .Select(member => $"{member.Address} is bound to {member.Driver}")];
         return new($"cannot use {device}: its IOMMU group {group} is not viable",
-            others.Count == 0 ? "another device of the group is in use by the kernel" : string.Join(", ", others)
-                + (others.Count == 1 ? ", in the same group" : ", all in the same group"),
-            bind.Count == 0 ? $"sudo dpctl bind {device.Address}" : "a group is used as a whole: sudo dpctl bind "
-                + string.Join(' ', bind), DmaBackends.See, Errno.EPERM);
+            others.Length == 0 ? "a member was just bound to a kernel driver"
+                : $"a group is used as a whole, and of this one {string.Join(", ", others)}",
+            $"sudo dpctl bind --group {group}", DmaBackends.See, Errno.EPERM);
     }
 
     /// <summary>A group does not go into the container, or the kind of IOMMU is refused; null where the kernel's own
@@ -114,8 +107,8 @@ internal static class VfioErrors
             yield break;
         foreach (string device in Directory.EnumerateFileSystemEntries(directory).Order(StringComparer.Ordinal))
         {
-            FileSystemInfo? driver = Directory.ResolveLinkTarget($"{device}/driver", returnFinalTarget: false);
-            yield return (Path.GetFileName(device), driver?.Name ?? "none");
+            string? driver = new FileInfo($"{device}/driver").LinkTarget;
+            yield return (Path.GetFileName(device), driver == null ? "none" : Path.GetFileName(driver));
         }
     }
 

@@ -157,30 +157,12 @@ internal abstract class VfioGroupContainer : DmaContainer
         }
     }
 
-    // Only where nobody else is on the bus or slot: nothing of ours is open there, and all of it is in groups of ours.
-    private bool HotReset(VfioPciFunction function)
-    {
-        try
+    private bool HotReset(VfioPciFunction function) =>
+        VfioHotReset.TryReset(function, Functions, number =>
         {
-            var groups = new HashSet<int>();
-            foreach (vfio_pci_dependent_device other in Vfio.GetHotResetInfo(function.Fd, out _))
-            {
-                var address = new PciAddress(other.segment, other.bus, (byte)(other.devfn >> 3),
-                    (byte)(other.devfn & 7));
-                if (!_groups.ContainsKey((int)other.group_id)
-                    || Functions.Any(f => f != function && f.Device.Address == address))
-                    return false;
-                groups.Add((int)other.group_id);
-            }
-            Vfio.HotReset(function.Fd, [.. groups.Select(number => _groups[number].Fd)]);
-            return true;
-        }
-        catch (NativeException e)
-        {
-            Logger?.LogDebug("no reset of the bus of {Device}: {Message}", function.Device, e.Message);
-            return false;
-        }
-    }
+            lock (_groups)
+                return _groups.GetValueOrDefault(number)?.Fd;
+        }, Logger);
 
     private sealed class Group(SafeFileHandle fd)
     {

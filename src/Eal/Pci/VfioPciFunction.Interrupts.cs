@@ -94,6 +94,7 @@ internal sealed partial class VfioPciFunction
                 if (raised)
                     return;
                 raised = true;
+                _askedFor |= why == PortLoss.Requested;
                 RaiseLost(why);
             });
             Vfio.SetIrqs(_device, index, [fd]);

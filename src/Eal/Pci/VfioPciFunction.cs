@@ -23,6 +23,7 @@ internal sealed partial class VfioPciFunction : PciFunction
     private readonly ILogger? _log;
     private readonly vfio_region_info _config;
     private readonly uint _flags;
+    private volatile bool _askedFor;   // by the kernel, on the control thread for interrupts
     private bool _disposed;
 
     /// <summary>Takes a function over: bus mastering off, reset, memory decoding on.</summary>
@@ -140,7 +141,9 @@ internal sealed partial class VfioPciFunction : PciFunction
         if (answers)
             Quietly(static f => f.SetBusMaster(false));
         Quietly(static f => f.TurnOff());
-        if (answers)   // the kernel would wait a minute for one that is gone
+        // Not one that is gone, for which the kernel would wait a minute; nor one it takes back just now, which it
+        // holds for itself and resets when it is closed.
+        if (answers && !_askedFor)
             Quietly(static f => f.Reset());
         UnmapBars();
     }
