@@ -30,6 +30,7 @@ public sealed class RxWaiter : IDisposable
                     $"port {queue.Port.Name}: receive queue {queue.Index} has no interrupt",
                     why: queue.Port.Config.RxInterrupts ? $"port is {queue.Port.State}" : "it was not configured so",
                     fix: "configure the port with RxInterrupts and start it first"), (uint)queue.Index);
+            Disarm();       // what came until now is nobody's news any more
             Wait(0);        // the first call of a function allocates: now, not on the data path
         }
         catch

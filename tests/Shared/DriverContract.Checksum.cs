@@ -86,14 +86,14 @@ public abstract unsafe partial class DriverContract
     }
 
     // RFC 9293 §3.1; what is for the last segment alone (FIN, PSH) is in no other.
-    private static byte[] ExpectedSegment(byte[] whole, TestFrame frame, int segmentBytes, int index)
+    private byte[] ExpectedSegment(byte[] whole, TestFrame frame, int segmentBytes, int index)
     {
         int at = index * segmentBytes, bytes = Math.Min(segmentBytes, frame.PayloadBytes - at);
         byte[] segment = [.. whole[..frame.HeaderBytes], .. whole.AsSpan(frame.HeaderBytes + at, bytes)];
         Span<byte> l3 = segment.AsSpan(frame.L2Bytes), l4 = l3[frame.L3Bytes..];
         ref TcpHeader tcp = ref l4.HeaderAt<TcpHeader>();
         tcp.Sequence = tcp.Sequence + (uint)at;
-        if (at + bytes < frame.PayloadBytes)
+        if (at + bytes < frame.PayloadBytes || !LastSegmentIsMarked)
             tcp.Flags &= ~(TcpFlags.Fin | TcpFlags.Psh);
         tcp.Checksum = 0;
         if (frame.V6)

@@ -24,6 +24,9 @@ public abstract unsafe partial class DriverContract
     /// </summary>
     protected virtual bool IsNic => false;
 
+    /// <summary>FIN and PSH of a packet that is cut into segments are in the last of them, as they should be.</summary>
+    protected virtual bool LastSegmentIsMarked => true;
+
     /// <summary>What the environment of its ports takes; null: ordinary memory and no PCI.</summary>
     protected virtual EalOptions? Settings => null;
 

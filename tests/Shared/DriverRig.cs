@@ -66,11 +66,15 @@ public sealed unsafe partial class DriverRig : IDisposable
     {
         foreach (Port port in Ports.Ports)
         {
-            port.Start(port == Receiver ? receiver : sender, Pool);
+            port.Start(port == Receiver ? receiver : sender, Pool, Descriptors(port));
             SetPromiscuous(port, true);     // the suite's frames are for nobody
         }
         WaitForLinks();
     }
+
+    // A NIC holds a mbuf for every receive descriptor: few enough that eight queues leave some in the pool.
+    private static int Descriptors(Port port) => port.Info.Pci == null ? 0
+        : Math.Clamp(128, port.Info.MinDescriptors, port.Info.MaxDescriptors);
 
     /// <summary>Starts both again as they were.</summary>
     public void Restart()
