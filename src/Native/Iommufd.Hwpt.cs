@@ -32,7 +32,7 @@ internal static unsafe partial class Iommufd
             size = (uint)sizeof(iommu_hwpt_alloc), flags = flags, dev_id = device, pt_id = ioas,
             fault_id = faultQueue,
         };
-        Ioctl.Call(iommu, IOMMU_HWPT_ALLOC, &call, $"IOMMU_HWPT_ALLOC with flags {flags:#x}");
+        Ioctl.Call(iommu, IOMMU_HWPT_ALLOC, &call, $"IOMMU_HWPT_ALLOC with flags 0x{flags:x}");
         return call.out_hwpt_id;
     }
 
@@ -87,7 +87,7 @@ internal static unsafe partial class Iommufd
                 length = length, page_size = pageSize, data = first,
             };
             Ioctl.Call(iommu, IOMMU_HWPT_GET_DIRTY_BITMAP, &call,
-                $"IOMMU_HWPT_GET_DIRTY_BITMAP of {length} bytes at IOVA {iova:#x}");
+                $"IOMMU_HWPT_GET_DIRTY_BITMAP of {length} bytes at IOVA 0x{iova:x}");
         }
     }
 

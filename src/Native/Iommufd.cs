@@ -94,7 +94,7 @@ internal static unsafe partial class Iommufd
             size = (uint)sizeof(iommu_ioas_map), flags = Fixed, ioas_id = ioas, user_va = address, length = length,
             iova = iova,
         };
-        Ioctl.Call(iommu, IOMMU_IOAS_MAP, &call, $"IOMMU_IOAS_MAP of {length} bytes at IOVA {iova:#x}");
+        Ioctl.Call(iommu, IOMMU_IOAS_MAP, &call, $"IOMMU_IOAS_MAP of {length} bytes at IOVA 0x{iova:x}");
     }
 
     /// <summary>Maps a part of a memfd for reading and writing, whether this process has it mapped or not. Linux 6.13.
@@ -107,7 +107,7 @@ internal static unsafe partial class Iommufd
             size = (uint)sizeof(iommu_ioas_map_file), flags = Fixed, ioas_id = ioas, fd = fd, start = offset,
             length = length, iova = iova,
         };
-        Ioctl.Call(iommu, IOMMU_IOAS_MAP_FILE, &call, $"IOMMU_IOAS_MAP_FILE of {length} bytes at IOVA {iova:#x}");
+        Ioctl.Call(iommu, IOMMU_IOAS_MAP_FILE, &call, $"IOMMU_IOAS_MAP_FILE of {length} bytes at IOVA 0x{iova:x}");
     }
 
     /// <summary>Maps what another address space maps, without pinning it again.</summary>
@@ -120,7 +120,7 @@ internal static unsafe partial class Iommufd
             size = (uint)sizeof(iommu_ioas_copy), flags = Fixed, dst_ioas_id = toIoas, src_ioas_id = fromIoas,
             length = length, dst_iova = toIova, src_iova = fromIova,
         };
-        Ioctl.Call(iommu, IOMMU_IOAS_COPY, &call, $"IOMMU_IOAS_COPY of {length} bytes to IOVA {toIova:#x}");
+        Ioctl.Call(iommu, IOMMU_IOAS_COPY, &call, $"IOMMU_IOAS_COPY of {length} bytes to IOVA 0x{toIova:x}");
     }
 
     /// <summary>Unmaps whole mappings.</summary>
@@ -132,7 +132,7 @@ internal static unsafe partial class Iommufd
         {
             size = (uint)sizeof(iommu_ioas_unmap), ioas_id = ioas, iova = iova, length = length,
         };
-        Ioctl.Call(iommu, IOMMU_IOAS_UNMAP, &call, $"IOMMU_IOAS_UNMAP of {length} bytes at IOVA {iova:#x}");
+        Ioctl.Call(iommu, IOMMU_IOAS_UNMAP, &call, $"IOMMU_IOAS_UNMAP of {length} bytes at IOVA 0x{iova:x}");
         return call.length;
     }
 

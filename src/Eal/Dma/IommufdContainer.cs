@@ -137,7 +137,8 @@ public sealed partial class IommufdContainer : DmaContainer
             : throw IommufdErrors.Cdev(device, node, NativeException.FromErrno(node).Errno);
     }
 
-    // A token is for virtual functions whose physical one has one set; the kernel refuses it for all others.
+    // A token is for virtual functions whose physical one has one set; the kernel refuses it for all others, and knows
+    // it from 6.17 on (before, it asked for none).
     private uint Bind(PciDevice device, SafeFileHandle fd)
     {
         if (_vfToken != null)

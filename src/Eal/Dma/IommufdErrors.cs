@@ -56,11 +56,9 @@ internal static class IommufdErrors
                 + Parameter, DmaBackends.See, e.Errno),
             Errno.EBUSY => Busy(device, what, sys),
             Errno.EACCES => new DeviceException(what, token
-                    ? "its physical function is driven by VFIO, and the token is another (or the kernel is older than "
-                    + "6.17, whose iommufd takes none)"
+                    ? "its physical function is driven by VFIO, and the token is another"
                     : "its physical function is driven by VFIO and has a token",
-                "give that token with --vfio-vf-token=UUID; before Linux 6.17 with --iommu-backend=type1",
-                DmaBackends.See, e.Errno),
+                "give that token with --vfio-vf-token=UUID", DmaBackends.See, e.Errno),
             Errno.ENODEV => new DeviceException(what, "no IOMMU is in front of it",
                 "switch the IOMMU on in the firmware and with intel_iommu=on on the kernel's command line",
                 DmaBackends.See, e.Errno),
