@@ -130,9 +130,8 @@ public unsafe class VirtioBenchmarks
                 uint at = side.Used % Size;
                 if (packed)
                 {
-                    var descriptor = (vring_packed_desc*)side.Ring + at;
-                    descriptor->len = length;
-                    Volatile.Write(ref descriptor->flags, side.Flags);
+                    ref ulong word = ref ((ulong*)side.Ring)[2 * at + 1];   // length, id, flags
+                    Volatile.Write(ref word, length | (word & 0xffff_0000_0000) | (ulong)side.Flags << 48);
                     if (at == Size - 1)
                         side.Flags ^= Both;
                     continue;

@@ -23,6 +23,15 @@ internal sealed unsafe class VirtioControlQueue(string name, VirtioTransport tra
     /// <exception cref="DeviceException">It refuses, or does not answer in time.</exception>
     internal void Send(string what, byte group, byte command, ReadOnlySpan<byte> data)
     {
+        if (!TrySend(what, group, command, data))
+            throw Failed(what, "it refused (VIRTIO 1.2 §5.1.6.5)");
+    }
+
+    /// <summary>The same where a refusal is an answer too.</summary>
+    /// <returns>False when it refused.</returns>
+    /// <exception cref="DeviceException">It does not answer in time.</exception>
+    internal bool TrySend(string what, byte group, byte command, ReadOnlySpan<byte> data)
+    {
         if (data.Length + HeaderBytes + 1 > BufferBytes)
             throw new ConfigException($"port {name}: cannot {what}", 
                 why: $"it takes {data.Length} bytes, more than fit into a command");
@@ -48,9 +57,7 @@ internal sealed unsafe class VirtioControlQueue(string name, VirtioTransport tra
                 throw Failed(what, $"it did not answer in {TimeoutMs / 1000} s");
             Thread.Yield();
         }
-        byte answer = Volatile.Read(ref buffer[length]);
-        if (answer != VirtioNet.VIRTIO_NET_OK)
-            throw Failed(what, $"it answered {answer} (VIRTIO 1.2 §5.1.6.5)");
+        return Volatile.Read(ref buffer[length]) == VirtioNet.VIRTIO_NET_OK;
     }
 
     private DeviceException Failed(string what, string why) => new($"port {name}: the device does not {what}", why);

@@ -119,8 +119,24 @@ internal sealed unsafe partial class VirtioPort
             SendMacTable(MacAddresses);
         }
         if (_device.Has(VirtioNet.VIRTIO_NET_F_CTRL_VLAN))
-            foreach (ushort vlan in VlanFilter)
-                SendVlan(vlan, on: true);
+            ApplyVlanFilter();
+    }
+
+    /// <summary>A device begins with no VLAN let through (§5.1.6.5.3). QEMU's lets all through after a reset, so they
+    /// are taken out one by one; one that keeps a list of those let through may refuse the first, and is
+    /// right.</summary>
+    private void ApplyVlanFilter()
+    {
+        Span<byte> bytes = stackalloc byte[2];
+        for (ushort vlan = 0; vlan < 4096; vlan++)
+        {
+            BinaryPrimitives.WriteUInt16LittleEndian(bytes, vlan);
+            if (!_control!.TrySend("filter VLANs", VirtioNet.VIRTIO_NET_CTRL_VLAN, VirtioNet.VIRTIO_NET_CTRL_VLAN_DEL,
+                bytes))
+                break;
+        }
+        foreach (ushort vlan in VlanFilter)
+            SendVlan(vlan, on: true);
     }
 
     private void ApplySteering()
