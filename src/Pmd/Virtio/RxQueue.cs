@@ -66,7 +66,14 @@ internal sealed unsafe partial class VirtioRxQueue : RxQueue
         : offset < _queue.InFlightCount ? DescriptorStatus.WithDevice : DescriptorStatus.Unavailable;
 
     /// <inheritdoc/>
-    public override void EnableInterrupt() => _queue?.EnableInterrupt();
+    /// <remarks>What was signalled before is taken away first: a device may interrupt at the first used buffer of all
+    /// though nobody asked, as QEMU's do.</remarks>
+    public override void EnableInterrupt()
+    {
+        if (InterruptFd is { } fd)
+            _ = Eventfd.Drain(fd);
+        _queue?.EnableInterrupt();
+    }
 
     /// <inheritdoc/>
     public override void DisableInterrupt()
