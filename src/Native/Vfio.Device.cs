@@ -30,6 +30,7 @@ internal static unsafe partial class Vfio
         VFIO_IRQ_SET_ACTION_TRIGGER = 1 << 5;
 
     internal const uint VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1 << 0, VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 1 << 1;
+    internal const uint VFIO_PCI_DEVID_OWNED = 0;   // a device id: not open, but of a group that is
     internal const uint VFIO_DEVICE_FEATURE_MASK = 0xffff, VFIO_DEVICE_FEATURE_GET = 1 << 16,
         VFIO_DEVICE_FEATURE_SET = 1 << 17, VFIO_DEVICE_FEATURE_PROBE = 1 << 18;
     internal const uint VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0;

@@ -47,6 +47,7 @@ public partial class ConstantTests
     private static readonly string[] s_unchecked =
     [
         "VFIO_PCI_HOT_RESET_FLAG_DEV_ID", "VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED",   // since 6.6
+        "VFIO_PCI_DEVID_OWNED",         // since 6.6
         "VLAN_HLEN",                    // linux/if_vlan.h, not given to user space
         "IOMMU_HW_INFO_TYPE_ARM_SMMUV3", "IOMMU_IOAS_MAP_FILE",   // since 6.13; backports have 6.12
         "VFIO_DEVICE_BIND_FLAG_TOKEN",  // since 6.17

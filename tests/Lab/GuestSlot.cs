@@ -62,13 +62,22 @@ internal sealed class GuestSlot
     /// <summary>Presses the button: the kernel asks the NIC's driver to let go, after five seconds.</summary>
     internal void Unplug() => Guest.Monitor($"device_del nic{_number}");
 
-    /// <summary>Puts a NIC back, once the kernel has switched the empty slot off.</summary>
+    /// <summary>Puts the NIC back, once the kernel has switched the empty slot off.</summary>
     internal void PlugIn()
+    {
+        string model = Guest.Machine!.Pairs[(_number - 1) / 2];
+        Assert.True(model is "igb" or "e1000e", "virtio has more properties than this knows");
+        PlugIn($"{model},netdev=net{_number},id=nic{_number}");
+    }
+
+    /// <summary>Puts other functions in, once the kernel has switched the empty slot off.</summary>
+    /// <param name="functions">QEMU's words for each; the kernel looks when function 0 comes, so that is the last.
+    /// </param>
+    internal void PlugIn(params ReadOnlySpan<string> functions)
     {
         const int off = IndicatorMask | PowerOff;
         Assert.True(SpinWait.SpinUntil(() => (Control & off) == off, s_patience), "the slot stays on");
-        string model = Guest.Machine!.Pairs[(_number - 1) / 2];
-        Assert.True(model is "igb" or "e1000e", "virtio has more properties than this knows");
-        Guest.Monitor($"device_add {model},netdev=net{_number},bus=rp{_number},id=nic{_number},romfile=");
+        foreach (string function in functions)
+            Guest.Monitor($"device_add {function},bus=rp{_number},romfile=");
     }
 }

@@ -29,8 +29,10 @@ public class IommufdErrorTests
     public void Bind_Refused_SaysWhatToDo(Errno errno, string why, string fix) =>
         AssertSays(IommufdErrors.Bind(Nic, new("x", errno), token: false, "/nowhere"), errno, why, fix);
 
-    [Fact]
-    public void Bind_BusyByASiblingOfTheKernel_NamesItAndItsDriver()
+    [Theory]
+    [InlineData(Errno.EPERM)]
+    [InlineData(Errno.EBUSY)]
+    public void Bind_RefusedForASiblingOfTheKernel_NamesItAndItsDriver(Errno errno)
     {
         using var sys = new FakeSys();
         string members = Path.Combine(sys.Root, "kernel/iommu_groups/7/devices");
@@ -41,9 +43,9 @@ public class IommufdErrorTests
             Directory.CreateDirectory(Path.Combine(sys.Root, driver));
             Directory.CreateSymbolicLink(Path.Combine(members, address, "driver"), Path.Combine(sys.Root, driver));
         }
-        DataplaneException e = IommufdErrors.Bind(Nic, new("x", Errno.EBUSY), token: false, sys.Root);
+        DataplaneException e = IommufdErrors.Bind(Nic, new("x", errno), token: false, sys.Root);
         Assert.Contains("0000:02:00.1 is bound to igb", e.Message, StringComparison.Ordinal);
-        Assert.Contains("sudo dpctl bind 0000:02:00.1", e.Fix, StringComparison.Ordinal);
+        Assert.Contains("sudo dpctl bind --group 7", e.Fix, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -109,9 +109,22 @@ public class VfioTests
         var function = new FakeFunction(s_device);
         var other = new FakeFunction(s_device with { Address = PciAddress.Parse("0000:03:02.1") });
         vfio_pci_dependent_device[] bus = [new() { bus = 3, devfn = 0 }, new() { bus = 3, devfn = 0x11 }];
-        Assert.Null(VfioHotReset.WhyNot(function, [function], bus));
-        Assert.Equal("0000:03:02.1 is in use", VfioHotReset.WhyNot(function, [function, other], bus));
-        Assert.Null(VfioHotReset.WhyNot(function, [function, other], bus[..1]));
+        Assert.Null(VfioHotReset.WhyNot(function, [function], bus, 0));
+        Assert.Equal("0000:03:02.1 is in use", VfioHotReset.WhyNot(function, [function, other], bus, 0));
+        Assert.Null(VfioHotReset.WhyNot(function, [function, other], bus[..1], 0));
+    }
+
+    [Fact]
+    public void HotReset_OfIommufd_GoesByTheKernelsIdsOfTheDevices()
+    {
+        const uint byDevice = Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID,
+            owned = byDevice | Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
+        var function = new FakeFunction(s_device);
+        vfio_pci_dependent_device[] free = [new() { bus = 3, group_id = 1 }, new() { bus = 3, devfn = 0x11 }],
+            used = [free[0], new() { bus = 3, devfn = 0x11, group_id = 2 }];
+        Assert.Null(VfioHotReset.WhyNot(function, [function], free, owned));
+        Assert.Equal("0000:03:02.1 is in use", VfioHotReset.WhyNot(function, [function], used, owned));
+        Assert.Equal("some of them are not ours", VfioHotReset.WhyNot(function, [function], free, byDevice));
     }
 
     private static string Text(IEnumerable<BarArea> areas) =>

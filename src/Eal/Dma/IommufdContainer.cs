@@ -160,23 +160,6 @@ public sealed partial class IommufdContainer : DmaContainer
         }
     }
 
-    // Only where nobody else is on the bus or slot: nothing of ours is open there, and no other process has any of it.
-    private bool HotReset(VfioPciFunction function)
-    {
-        try
-        {
-            vfio_pci_dependent_device[] all = Vfio.GetHotResetInfo(function.Fd, out uint flags);
-            if ((flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED) == 0
-                || all.Any(other => Functions.Any(open => open != function && open.Device.Address
-                    == new PciAddress(other.segment, other.bus, (byte)(other.devfn >> 3), (byte)(other.devfn & 7)))))
-                return false;
-            Vfio.HotReset(function.Fd, []);
-            return true;
-        }
-        catch (NativeException e)
-        {
-            Logger?.LogDebug("no reset of the bus of {Device}: {Message}", function.Device, e.Message);
-            return false;
-        }
-    }
+    private bool HotReset(VfioPciFunction function) =>
+        VfioHotReset.TryReset(function, Functions, static _ => null, Logger);
 }

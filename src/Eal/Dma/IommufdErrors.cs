@@ -50,11 +50,13 @@ internal static class IommufdErrors
         string what = $"cannot use {device} through iommufd";
         return e.Errno switch
         {
+            Errno.EPERM or Errno.EBUSY when device.IommuGroup is { } group && VfioErrors.InTheWay(group, sys).Any() =>
+                VfioErrors.NotViable(device, group, sys),
             Errno.EPERM => new DeviceException(what,
                 "the IOMMU does not remap interrupts: a device could raise any interrupt of this machine",
                 $"switch interrupt remapping on in the firmware; or accept that (for a test): echo 1 | sudo tee "
                 + Parameter, DmaBackends.See, e.Errno),
-            Errno.EBUSY => Busy(device, what, sys),
+            Errno.EBUSY => Busy(device, what),
             Errno.EACCES => new DeviceException(what, token
                     ? "its physical function is driven by VFIO, and the token is another"
                     : "its physical function is driven by VFIO and has a token",
@@ -90,16 +92,11 @@ internal static class IommufdErrors
             e.Errno == Errno.ENOTTY ? "this kernel's iommufd is too old for it" : "its IOMMU cannot do that",
             see: DmaBackends.See, errno: e.Errno);
 
-    private static DeviceException Busy(PciDevice device, string what, string sys)
+    private static DeviceException Busy(PciDevice device, string what)
     {
-        int group = device.IommuGroup ?? -1;
-        (string Address, string Driver)[] others = [.. VfioErrors.Members(group, sys).Where(member =>
-            member.Driver is not ("none" or "vfio-pci" or "pcieport" or "pci-stub"))];
-        if (others.Length > 0)
-            return VfioErrors.NotViable(device, group, sys);
-        string node = $"/dev/vfio/{group}";
-        return new(what, $"its IOMMU group {group} is in use through the old interface ({node}) or by another process: "
-            + FileHolder.Describe(node), "end that process, or use --iommu-backend=type1 for both", DmaBackends.See,
-            Errno.EBUSY);
+        string node = $"/dev/vfio/{device.IommuGroup}";
+        return new(what, $"its IOMMU group {device.IommuGroup} is in use through the old interface ({node}) or by "
+            + $"another process: {FileHolder.Describe(node)}",
+            "end that process, or use --iommu-backend=type1 for both", DmaBackends.See, Errno.EBUSY);
     }
 }

@@ -47,8 +47,7 @@ internal static class VfioErrors
     /// <param name="sys">Where sysfs is.</param>
     internal static DeviceException NotViable(PciDevice device, int group, string sys = "/sys")
     {
-        string[] others = [.. Members(group, sys).Where(member => !s_harmless.Contains(member.Driver))
-            .Select(member => $"{member.Address} is bound to {member.Driver}")];
+        string[] others = [.. InTheWay(group, sys).Select(member => $"{member.Address} is bound to {member.Driver}")];
         return new($"cannot use {device}: its IOMMU group {group} is not viable",
             others.Length == 0 ? "a member was just bound to a kernel driver"
                 : $"a group is used as a whole, and of this one {string.Join(", ", others)}",
@@ -98,6 +97,10 @@ internal static class VfioErrors
             e.Errno),
         _ => null,
     };
+
+    /// <summary>Members of an IOMMU group that a kernel driver uses.</summary>
+    internal static IEnumerable<(string Address, string Driver)> InTheWay(int group, string sys) =>
+        Members(group, sys).Where(member => !s_harmless.Contains(member.Driver));
 
     /// <summary>Members of an IOMMU group and their drivers, "none" for none.</summary>
     internal static IEnumerable<(string Address, string Driver)> Members(int group, string sys)

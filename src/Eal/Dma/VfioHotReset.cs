@@ -21,11 +21,9 @@ internal static class VfioHotReset
         try
         {
             vfio_pci_dependent_device[] all = Vfio.GetHotResetInfo(function.Fd, out uint flags);
-            bool byDevice = (flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID) != 0;
-            string? why = byDevice && (flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED) == 0
-                ? "some of them are not ours" : WhyNot(function, [.. open], all);
+            string? why = WhyNot(function, [.. open], all, flags);
             var groups = new Dictionary<int, SafeFileHandle>();
-            if (!byDevice)
+            if ((flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID) == 0)
                 foreach (int number in all.Select(device => (int)device.group_id))
                     if (group(number) is { } fd)
                         groups[number] = fd;
@@ -46,15 +44,20 @@ internal static class VfioHotReset
         return false;
     }
 
-    /// <summary>Which other function of the set is open, or null.</summary>
+    /// <summary>Which other function of the set is open, or null. Of an iommufd the kernel knows that itself, whatever
+    /// container it is in.</summary>
     internal static string? WhyNot(PciFunction function, IReadOnlyList<PciFunction> open,
-        IEnumerable<vfio_pci_dependent_device> all)
+        IEnumerable<vfio_pci_dependent_device> all, uint flags)
     {
+        bool byDevice = (flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID) != 0;
+        if (byDevice && (flags & Vfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED) == 0)
+            return "some of them are not ours";
         foreach (vfio_pci_dependent_device device in all)
         {
             var address = new PciAddress(device.segment, device.bus, (byte)(device.devfn >> 3),
                 (byte)(device.devfn & 7));
-            if (open.Any(other => other != function && other.Device.Address == address))
+            if (address != function.Device.Address && (byDevice ? device.group_id != Vfio.VFIO_PCI_DEVID_OWNED
+                : open.Any(other => other.Device.Address == address)))
                 return $"{address} is in use";
         }
         return null;
