@@ -125,7 +125,6 @@ public class OptionsLogTests
     }
 
     [Theory]
-    [InlineData("--allow=0000:01:00.0", "--allow and --block have no effect")]
     [InlineData("--force-max-simd-bitwidth=64", "DOTNET_EnableHWIntrinsic=0")]
     [InlineData("--force-max-simd-bitwidth=0", "")]
     public void Eal_OptionThatChangesNothing_IsSaid(string option, string warning)

@@ -46,10 +46,12 @@ internal static class ForwardRun
         return report with { PoolLeaks = setup.PoolLeaks + (farEnds?.PoolLeaks ?? 0) };
     }
 
-    // The kernel waits with an unplug or unbind until the port is closed, so go at once.
+    // The kernel waits with an unplug or unbind until the port is closed, so go at once. A kernel interface that is
+    // deleted waits for nobody: the other ports go on.
     private static void StopWhenLost(Eal eal, Port port, PortEvent what)
     {
-        if (what is not (PortEvent.Removed or PortEvent.ResetNeeded) || eal.StopToken.IsCancellationRequested)
+        if (what is not (PortEvent.Removed or PortEvent.ResetNeeded) || eal.StopToken.IsCancellationRequested
+            || port.Info.Pci == null)
             return;
         Console.Error.WriteLine($"Forward: port {port.Name} {(what == PortEvent.Removed
             ? "is being taken away (unplugged, unbound or removed)" : "reported an error it cannot go on after")}: "
