@@ -7,6 +7,6 @@ public static class Drivers
     public static IReadOnlyList<PortDriver> All { get; } =
     [
         new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new PcapPmd(), new TapPmd(), new TunPmd(),
-        new IgbPmd(), new E1000ePmd(), new VirtioPmd(),
+        new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(),
     ];
 }

@@ -22,6 +22,7 @@ public partial class HouseRulesTests
         "src/Pmd/Kernel/KernelInterface.cs", "src/Pmd/Pcap/PcapOptions.cs", "src/Pmd/Pcap/PcapPort.cs",
         "src/Pmd/Tap/TapPort.cs", "src/Pmd/Wire/WirePort.cs", "src/Pmd/Igb/IgbPort.cs", "src/Pmd/Intel/IntelPort.cs",
         "src/Pmd/Intel/IntelPort.Features.cs", "src/Pmd/Intel/IntelPort.Interrupts.cs", "src/Pmd/Intel/Stats.cs",
+        "src/Pmd/Igbvf/IgbvfPort.cs", "src/Pmd/Igbvf/IgbvfPort.Filters.cs", "src/Pmd/Igbvf/Stats.cs",
         "src/Pmd/Virtio/VirtioPort.Control.cs", "src/Pmd/Virtio/VirtioPort.Start.cs",
         "src/Pmd/AfPacket/RxQueue.cs",      // its lock orders closing and statistics; receiving does not take it
     ];

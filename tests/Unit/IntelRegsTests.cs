@@ -11,6 +11,7 @@ public sealed unsafe class IntelRegsTests
     [InlineData(nameof(IntelRegs))]
     [InlineData(nameof(StatRegs))]
     [InlineData(nameof(IgbRegs))]
+    [InlineData(nameof(IgbvfRegs))]
     [InlineData(nameof(E1000eRegs))]
     public void Registers_OfAList_AreAlignedInRangeAndTheirOwn(string list)
     {

@@ -135,13 +135,18 @@ internal sealed partial class IntelDevice
         {
             if (!address.IsMulticast)
                 continue;
-            // RCTL.MO = 0: bits 47:36 of the address, its last byte the highest.
-            uint last = (uint)(address.Value & 0xff), before = (uint)(address.Value >> 8 & 0xff);
-            uint hash = (last << 8 | before) >> 4 & 0xfff;
+            uint hash = MulticastHash(address);
             table[(int)(hash >> 5)] |= 1u << (int)(hash & 31);
         }
         for (int i = 0; i < table.Length; i++)
             Registers.Write(IntelRegs.Mta(i), table[i]);
+    }
+
+    /// <summary>RCTL.MO = 0: bits 47:36 of the address, its last byte the highest.</summary>
+    internal static uint MulticastHash(MacAddress address)
+    {
+        uint last = (uint)(address.Value & 0xff), before = (uint)(address.Value >> 8 & 0xff);
+        return (last << 8 | before) >> 4 & 0xfff;
     }
 
     /// <summary>Lets a VLAN through, or not.</summary>
