@@ -43,7 +43,7 @@ internal sealed class GuestRun
         try
         {
             using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
-                [_machine.Name, "--timeout", "900"], ["-reporter", "json"], Receive);
+                [_machine.Name, "--timeout", "1800"], ["-reporter", "json"], Receive);
             int exit = await run.EndAsync();
             File.WriteAllText(Path.Combine(run.Directory, "errors.log"), run.Errors);
             end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n"

@@ -1,4 +1,5 @@
 using System.Reflection;
+using Xunit.Sdk;
 using Xunit.v3;
 
 [assembly: TestFramework(typeof(Dataplane.Tests.LabFramework))]
@@ -20,5 +21,11 @@ public sealed class LabFramework : XunitTestFramework
             return base.IsValidTestClass(type)
                 && (Guest.Machine is { } machine ? (wanted & machine.Id) != 0 : wanted == Machines.None);
         }
+
+        protected override ValueTask<bool> FindTestsForMethod(IXunitTestMethod testMethod,
+            ITestFrameworkDiscoveryOptions discoveryOptions, Func<ITestCase, ValueTask<bool>> discoveryCallback) =>
+            Guest.Machine is { } machine
+            && !NicContract.Runs(testMethod.TestClass.Class, testMethod.MethodName, machine.Id)
+                ? new(true) : base.FindTestsForMethod(testMethod, discoveryOptions, discoveryCallback);
     }
 }

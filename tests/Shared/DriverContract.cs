@@ -27,6 +27,9 @@ public abstract unsafe partial class DriverContract
     /// <summary>FIN and PSH of a packet that is cut into segments are in the last of them, as they should be.</summary>
     protected virtual bool LastSegmentIsMarked => true;
 
+    /// <summary>An interrupt may come once more, late, and nothing is there.</summary>
+    protected virtual bool RepeatsInterrupts => false;
+
     /// <summary>What the environment of its ports takes; null: ordinary memory and no PCI.</summary>
     protected virtual EalOptions? Settings => null;
 

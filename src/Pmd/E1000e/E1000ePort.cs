@@ -24,6 +24,7 @@ public sealed class E1000ePmd : PciPortDriver
 internal sealed class E1000ePort : IntelPort
 {
     private const int OwnershipTimeoutUs = 100_000;
+    private const uint VlanTag = 0x8100;        // IEEE 802.1Q
 
     internal E1000ePort(PortContext context) : base(context)
     {
@@ -147,6 +148,7 @@ internal sealed class E1000ePort : IntelPort
     {
         Registers.Write(IntelRegs.Rfctl, IntelRegs.RfctlExtended | IntelRegs.RfctlNfsReadDisable
             | IntelRegs.RfctlNfsWriteDisable);
+        Registers.Write(IntelRegs.Vet, VlanTag);    // 10.2.2.14's initial value, which QEMU loses at a reset
         Registers.Write(E1000eRegs.Rdtr, 0);
         Registers.Write(E1000eRegs.Radv, 0);
         // 4.6.5.

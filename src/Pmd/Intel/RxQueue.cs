@@ -105,7 +105,13 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
     }
 
     /// <inheritdoc/>
-    public override void EnableInterrupt() => _device.SetRxVector(Index, true);
+    public override void EnableInterrupt()
+    {
+        // One that came after they were disabled: on its way then, or of a packet that was polled since.
+        if (_device.RxVector(Index) is SafeFileHandle fd)
+            Eventfd.Drain(fd);
+        _device.SetRxVector(Index, true);
+    }
 
     /// <inheritdoc/>
     public override void DisableInterrupt()
