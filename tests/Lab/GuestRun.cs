@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace Dataplane.Tests;
@@ -5,10 +6,12 @@ namespace Dataplane.Tests;
 /// <summary>How one guest test ended: <c>Failure</c> and <c>Skip</c> are null when it passed.</summary>
 internal sealed record GuestResult(string? Failure, string? Skip, string Output);
 
-/// <summary>One boot of a machine in which all its guest tests run, in this same program. xUnit's JSON reporter tells
-/// of each as it ends; whatever did not end has failed.</summary>
+/// <summary>A machine in which all its guest tests run, in this same program. xUnit's JSON reporter tells of each as it
+/// ends; whatever did not end has failed.</summary>
 internal sealed class GuestRun
 {
+    private const int Boots = 4;
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(6);    // without a word, of any one test
     private static readonly Dictionary<Machines, GuestRun> s_runs = [];
 
     private readonly LabMachine _machine;
@@ -16,8 +19,10 @@ internal sealed class GuestRun
     private readonly Dictionary<string, string> _names = [];
     private readonly Dictionary<string, List<GuestResult>> _rows = [];
     private readonly List<string> _errors = [];
-    private string _current = "before the first test";
-    private bool _ended;
+    private readonly HashSet<string> _done = [], _stuck = [];
+    private string _current = "before the first test", _again = "";
+    private bool _ended, _complete;
+    private long _lastWord;
 
     private GuestRun(LabMachine machine)
     {
@@ -39,15 +44,31 @@ internal sealed class GuestRun
 
     private async Task RunAsync()
     {
-        string end;
+        string end = "";
         try
         {
-            using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
-                [_machine.Name, "--timeout", "1800"], ["-reporter", "json"], Receive);
-            int exit = await run.EndAsync();
-            File.WriteAllText(Path.Combine(run.Directory, "errors.log"), run.Errors);
-            end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n"
-                + string.Join('\n', run.Errors.Split('\n').Take(30));
+            // The emulator itself hangs or dies now and then. What did not run then gets another machine; what ran when
+            // that happened gets one more try.
+            for (int boot = 1; boot <= Boots && !_complete; boot++)
+            {
+                string[] done = [.. _done.SelectMany(test => new[] { "-method-", test })];
+                using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
+                    [_machine.Name, "--timeout", "1800"], ["-reporter", "json", .. done], Receive);
+                int exit = await EndAsync(run);
+                File.WriteAllText(Path.Combine(run.Directory, "errors.log"), run.Errors);
+                end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n"
+                    + string.Join('\n', run.Errors.Split('\n').Take(30));
+                if (exit is not (124 or 125 or 130))
+                    break;    // the program ended, if not the machine
+                _again += $"machine {boot} ended with {exit} during {_current}\n";
+                foreach (string test in _names.Values.Where(test => !_stuck.Add(test)))
+                {
+                    _done.Add(test);
+                    Slot(test).TrySetResult(new($"the machine hung or died in it twice\n{end}", null, ""));
+                }
+                _names.Clear();
+                _rows.Clear();
+            }
         }
         catch (Exception failure)
         {
@@ -59,6 +80,17 @@ internal sealed class GuestRun
             foreach (TaskCompletionSource<GuestResult> result in _results.Values)
                 result.TrySetResult(NotRun());
         }
+    }
+
+    /// <summary>Waits for the end of a machine, and ends one that says nothing any more.</summary>
+    private async Task<int> EndAsync(LabRun run)
+    {
+        Volatile.Write(ref _lastWord, Stopwatch.GetTimestamp());
+        Task<int> end = run.EndAsync();
+        while (await Task.WhenAny(end, Task.Delay(TimeSpan.FromSeconds(5))) != end)
+            if (Stopwatch.GetElapsedTime(Volatile.Read(ref _lastWord)) > s_patience)
+                run.Stop();
+        return await end;
     }
 
     private GuestResult NotRun() =>
@@ -84,6 +116,7 @@ internal sealed class GuestRun
             return;
         using JsonDocument document = JsonDocument.Parse(line);
         JsonElement message = document.RootElement;
+        Volatile.Write(ref _lastWord, Stopwatch.GetTimestamp());
         string type = message.GetProperty("$type").GetString()!;
         string method = Text(message, "TestMethodUniqueID");
         switch (type)
@@ -98,7 +131,12 @@ internal sealed class GuestRun
                 rows.Add(Result(type, message));
                 break;
             case "test-method-finished" when _names.Remove(method, out string? name):
-                Slot(name).TrySetResult(Sum(_rows.GetValueOrDefault(method) ?? []));
+                _done.Add(name);
+                GuestResult result = Sum(_rows.GetValueOrDefault(method) ?? []);
+                Slot(name).TrySetResult(result with { Output = _again + result.Output });
+                break;
+            case "test-assembly-finished":
+                _complete = true;
                 break;
             case var _ when message.TryGetProperty("ExceptionTypes", out JsonElement _):    // an error outside any test
                 _errors.Add(Failure(message));

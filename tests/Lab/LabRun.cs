@@ -84,13 +84,17 @@ internal sealed class LabRun : IDisposable
         return _process.ExitCode;
     }
 
-    public void Dispose()
+    /// <summary>Ends the machine, whatever it does.</summary>
+    internal void Stop()
     {
         if (!_process.HasExited)
-        {
             AppProcess.Signal(_process, AppProcess.SigTerm);    // the script ends QEMU
-            _process.WaitForExit();
-        }
+    }
+
+    public void Dispose()
+    {
+        Stop();
+        _process.WaitForExit();
         Release();
         _process.Dispose();
     }
