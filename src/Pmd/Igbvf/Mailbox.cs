@@ -12,6 +12,7 @@ internal sealed class Mailbox(string name, Mmio registers, TimeSpan timeout)
 {
     private const string Fix = "see that the physical function's driver is loaded and its interface is up "
         + "(ip link set NAME up)";
+    private static readonly TimeSpan s_again = TimeSpan.FromSeconds(2.5);
 
     /// <summary>Waits until the physical function is not in reset.</summary>
     /// <exception cref="DeviceException">It stays there.</exception>
@@ -41,6 +42,7 @@ internal sealed class Mailbox(string name, Mmio registers, TimeSpan timeout)
         Span<uint> reply = stackalloc uint[IgbvfRegs.MailboxWords];
         uint kind = message[0] & MailboxMessage.Kind, last = 0;
         long start = Stopwatch.GetTimestamp();
+        long posted = start;
         Post(message, start);
         var spin = new SpinWait();
         while (true)
@@ -48,6 +50,12 @@ internal sealed class Mailbox(string name, Mmio registers, TimeSpan timeout)
             if ((registers.Read(IgbvfRegs.V2PMailbox) & IgbvfRegs.MailboxStatus) == 0)
             {
                 ThrowIfLate(start, message[0], last);
+                // For 2 s after its own reset Linux's igb leaves what comes without any reply, then refuses it.
+                if (Stopwatch.GetElapsedTime(posted) > s_again)
+                {
+                    posted = Stopwatch.GetTimestamp();
+                    Post(message, start);
+                }
                 spin.SpinOnce();
                 continue;
             }
