@@ -106,8 +106,8 @@ internal sealed class DemoEnd(Port port, Mempool pool, PacketTemplate frame)
 /// <summary>The lcore of both far ends.</summary>
 internal readonly struct DemoTester(DemoEnd left, DemoEnd right, int burstSize) : ILcoreWorker
 {
-    // Without progress; enough for a machine so busy that the forwarder's lcore waits for its CPU.
-    private const int PatienceMs = 1000;
+    // Without progress: on a busy machine the forwarder's lcore was seen to wait for its CPU for more than a second.
+    private const int PatienceMs = 20_000;
 
     /// <summary>True when the forwarder may stop as well.</summary>
     public bool IsDone => left.IsDone;
