@@ -20,6 +20,7 @@ internal sealed class GuestRun
     private readonly Dictionary<string, List<GuestResult>> _rows = [];
     private readonly List<string> _errors = [];
     private readonly HashSet<string> _done = [], _stuck = [];
+    private readonly Dictionary<string, string> _failed = [];    // at first, and why
     private string _current = "before the first test", _again = "";
     private bool _ended, _complete;
     private long _lastWord;
@@ -48,17 +49,26 @@ internal sealed class GuestRun
         try
         {
             // The emulator itself hangs or dies now and then. What did not run then gets another machine; what ran when
-            // that happened gets one more try.
-            for (int boot = 1; boot <= Boots && !_complete; boot++)
+            // that happened gets one more try, and so does what failed: its output says so, and .ci/run prints it.
+            bool second = false;
+            for (int boot = 1; boot <= Boots; boot++)
             {
-                string[] done = [.. _done.SelectMany(test => new[] { "-method-", test })];
+                string[] which = [.. second
+                    ? _failed.Keys.Except(_done).SelectMany(test => new[] { "-method", test })
+                    : _done.Concat(_failed.Keys).SelectMany(test => new[] { "-method-", test })];
+                _complete = false;
                 using LabRun run = await LabRun.StartAsync(_machine.Name, "guest",
-                    [_machine.Name, "--timeout", "1800"], ["-reporter", "json", .. done], Receive);
+                    [_machine.Name, "--timeout", "1800"], ["-reporter", "json", .. which], Receive);
                 int exit = await EndAsync(run);
                 File.WriteAllText(Path.Combine(run.Directory, "errors.log"), run.Errors);
                 end = $"exit status {exit}; the last was {_current}; logs in {run.Directory}\n"
                     + string.Join('\n', run.Errors.Split('\n').Take(30));
-                if (exit is not (124 or 125 or 130))
+                if (_complete && !second && _failed.Count > 0)
+                {
+                    second = true;
+                    continue;
+                }
+                if (_complete || exit is not (124 or 125 or 130))
                     break;    // the program ended, if not the machine
                 _again += $"machine {boot} ended with {exit} during {_current}\n";
                 foreach (string test in _names.Values.Where(test => !_stuck.Add(test)))
@@ -69,6 +79,8 @@ internal sealed class GuestRun
                 _names.Clear();
                 _rows.Clear();
             }
+            foreach ((string test, string failure) in _failed)
+                Slot(test).TrySetResult(new(failure, null, ""));
         }
         catch (Exception failure)
         {
@@ -131,9 +143,13 @@ internal sealed class GuestRun
                 rows.Add(Result(type, message));
                 break;
             case "test-method-finished" when _names.Remove(method, out string? name):
-                _done.Add(name);
                 GuestResult result = Sum(_rows.GetValueOrDefault(method) ?? []);
-                Slot(name).TrySetResult(result with { Output = _again + result.Output });
+                _rows.Remove(method);
+                if (result.Failure != null && _failed.TryAdd(name, result.Failure))
+                    break;
+                _done.Add(name);
+                string before = _failed.TryGetValue(name, out string? first) ? $"FAILED AT FIRST {name}: {first}\n" : "";
+                Slot(name).TrySetResult(result with { Output = _again + before + result.Output });
                 break;
             case "test-assembly-finished":
                 _complete = true;
