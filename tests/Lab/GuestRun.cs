@@ -148,7 +148,8 @@ internal sealed class GuestRun
                 if (result.Failure != null && _failed.TryAdd(name, result.Failure))
                     break;
                 _done.Add(name);
-                string before = _failed.TryGetValue(name, out string? first) ? $"FAILED AT FIRST {name}: {first}\n" : "";
+                string before = _failed.TryGetValue(name, out string? first)
+                    ? $"FAILED AT FIRST {name}: {first}\n" : "";
                 Slot(name).TrySetResult(result with { Output = _again + before + result.Output });
                 break;
             case "test-assembly-finished":
