@@ -139,8 +139,9 @@ public sealed class VfioTests : IDisposable
             function.SetInterrupts(InterruptKind.MsiX, 10);
         }
         (int fds, int maps) = Level();
-        Assert.Equal(level.Fds, fds);
-        Assert.InRange(maps, 0, level.Maps + 4);   // the runtime's own heap may have grown; a BAR each would be 300
+        // The runtime opens and closes some of its own meanwhile; one of ours each time would be 100.
+        Assert.InRange(fds, 0, level.Fds + 10);
+        Assert.InRange(maps, 0, level.Maps + 10);
     }
 
     [Fact]
