@@ -6,18 +6,29 @@ namespace Dataplane.Native;
 /// <summary>Sockets. sys/socket.h, asm-generic/socket.h, netinet/in.h.</summary>
 internal static unsafe partial class Socket
 {
-    internal const int AF_INET = 2, AF_NETLINK = 16, AF_PACKET = 17;
-    internal const int SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_NONBLOCK = 0x800, SOCK_CLOEXEC = 0x80000;
-    internal const int SOL_SOCKET = 1, SOL_PACKET = 263;
-    internal const int SO_ERROR = 4, SO_SNDBUF = 7, SO_ATTACH_FILTER = 26, SO_DETACH_FILTER = 27,
+    internal const int AF_UNIX = 1, AF_INET = 2, AF_NETLINK = 16, AF_PACKET = 17;
+    internal const int SOCK_STREAM = 1, SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_SEQPACKET = 5,
+        SOCK_NONBLOCK = 0x800, SOCK_CLOEXEC = 0x80000;
+    internal const int SOL_SOCKET = 1, SCM_RIGHTS = 1, SOL_PACKET = 263;
+    internal const int SO_ERROR = 4, SO_SNDBUF = 7, SO_PEERCRED = 17, SO_ATTACH_FILTER = 26, SO_DETACH_FILTER = 27,
         SO_SNDBUFFORCE = 32;
-    internal const int MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40;
+    internal const int MSG_CTRUNC = 8, MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40, MSG_NOSIGNAL = 0x4000,
+        MSG_CMSG_CLOEXEC = 0x40000000;
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int socket(int domain, int type, int protocol);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int bind(int fd, void* addr, uint addrlen);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int listen(int fd, int backlog);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int accept4(int fd, void* addr, uint* addrlen, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int connect(int fd, void* addr, uint addrlen);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int setsockopt(int fd, int level, int optname, void* optval, uint optlen);

@@ -23,6 +23,8 @@ internal static class LayoutTable
         new(N + "Timerfd+itimerspec", "time.h", "struct itimerspec", "", Libc),
         new(N + "epoll_event", "sys/epoll.h", "struct epoll_event", "", Libc),
         new(N + "iovec", "sys/uio.h", "struct iovec", "", Libc),
+        new(N + "ucred", "sys/socket.h", "struct ucred", "", Libc),
+        new(N + "sockaddr_un", "sys/un.h", "struct sockaddr_un", "", Libc),
         new(N + "msghdr", "sys/socket.h", "struct msghdr", "", Libc),
         new(N + "ifreq", "net/if.h", "struct ifreq",
             "ifr_ifindex=ifr_ifru.ifru_ivalue ifr_mtu=ifr_ifru.ifru_mtu ifr_flags=ifr_ifru.ifru_flags "
