@@ -36,7 +36,8 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
         {
             double period = options.StatsPeriodSeconds > 0 ? options.StatsPeriodSeconds : 3600;
             double pause = Math.Min(period, end - sampler.Seconds);
-            if (pause <= 0 || wait(TimeSpan.FromSeconds(pause)))
+            // Rounded up: a wait handle knows whole milliseconds only, and the rest of one would be spun away.
+            if (pause <= 0 || wait(TimeSpan.FromMilliseconds(Math.Ceiling(pause * 1000))))
                 return;
             if (options.StatsPeriodSeconds <= 0)
                 continue;
