@@ -26,6 +26,9 @@ public sealed partial class Interrupts : IDisposable
         _logger = logger;
     }
 
+    /// <summary>The only kind devices may use (<c>--vfio-intr</c>); None: any.</summary>
+    internal InterruptKind OnlyKind => _eal.Options.VfioIntr;
+
     /// <summary>
     /// Calls <paramref name="onReadable"/> whenever there is something to read in <paramref name="fd"/>, until the
     /// result is disposed: then it runs no more, and where it runs just now, its end was waited for (unless it was

@@ -68,7 +68,7 @@ public abstract partial class PciFunction : IDisposable
     /// <returns>False where it has no way to be reset alone.</returns>
     public abstract bool Reset();
 
-    /// <summary>Most vectors of a kind, 0 where it has none.</summary>
+    /// <summary>Most vectors of a kind, 0 where it has none, or may not use it (<c>--vfio-intr</c>).</summary>
     public abstract int MaxVectors(InterruptKind kind);
 
     /// <summary>Turns interrupts on: one eventfd per vector. Those on before are turned off first.</summary>

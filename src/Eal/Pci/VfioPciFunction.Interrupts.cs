@@ -10,7 +10,10 @@ internal sealed partial class VfioPciFunction
     private InterruptKind _kind;
 
     /// <inheritdoc/>
-    public override int MaxVectors(InterruptKind kind) => kind == InterruptKind.None ? 0 : (int)CountOf(IndexOf(kind));
+    /// <remarks>None of the kinds that <c>--vfio-intr</c> leaves out.</remarks>
+    public override int MaxVectors(InterruptKind kind) =>
+        kind == InterruptKind.None || _interrupts.OnlyKind is not InterruptKind.None and var only && kind != only ? 0
+        : (int)CountOf(IndexOf(kind));
 
     /// <inheritdoc/>
     public override void SetInterrupts(InterruptKind kind, int vectors)
