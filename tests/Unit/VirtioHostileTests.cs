@@ -65,30 +65,67 @@ public sealed unsafe class VirtioHostileTests
         Assert.Equal(VirtqueueFault.UsedIndex, ((VirtioRxQueue)rig.Rx).Queue!.Fault);
     }
 
+    /// <summary>Shorter than a header and an Ethernet header: nothing anybody could look at.</summary>
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Receive_ShorterThanItsHeader_IsAnErrorAlone(bool packed)
+    [InlineData(false, RxOffloads.None)]
+    [InlineData(true, RxOffloads.None)]
+    [InlineData(true, RxOffloads.Scatter)]
+    public void Receive_TooShort_IsAnErrorAlone(bool packed, RxOffloads offloads)
     {
         using VirtioRig rig = Make(packed);
-        rig.Start();
+        rig.Start(offloads);
         ModelBuffer buffer = default;
-        foreach (uint length in (uint[])[0, 11, Header + 60])
+        foreach (uint length in (uint[])[0, Header + 60, 11, Header, Header + 13, Header + 14, Header + 13])
         {
             Assert.True(rig.RxModel.TryPop(ref buffer));
+            byte* memory = rig.RxModel.Pointer(buffer.Address[0]);
+            *(virtio_net_hdr_v1_hash*)memory = default;
+            ((virtio_net_hdr_v1_hash*)memory)->num_buffers = 1;
             rig.RxModel.Push(buffer.Id, 1, length);
-            rig.RxModel.Flush();
         }
-        var burst = new Mbuf[1];
-        int received = 0;
-        for (int i = 0; i < 3; i++)
-        {
-            int count = rig.Rx.RxBurst(burst);
-            Mbuf.FreeBulk(burst.AsSpan(0, count));
-            received += count;
-        }
-        Assert.Equal((1, 2ul), (received, rig.Port.GetStats().RxErrors));
+        rig.RxModel.Flush();
+        var burst = new Mbuf[32];
+        int received = rig.Rx.RxBurst(burst);
+        Assert.Equal([60, 14], burst.Take(received).Select(packet => packet.PacketLength));
+        Mbuf.FreeBulk(burst.AsSpan(0, received));
+        PortStats stats = rig.Port.GetStats();
+        Assert.Equal((2ul, 74ul, 5ul), (stats.RxPackets, stats.RxBytes, stats.RxErrors));
         Assert.Equal(VirtqueueFault.None, ((VirtioRxQueue)rig.Rx).Queue!.Fault);
+        rig.Port.Stop();
+        rig.AssertAllBack();
+    }
+
+    /// <summary>Every length that a buffer cannot hold, with what came behind it: none is believed.</summary>
+    [Theory]
+    [InlineData(false, RxOffloads.None)]
+    [InlineData(true, RxOffloads.None)]
+    [InlineData(false, RxOffloads.Scatter)]
+    public void Receive_LongerThanItsBuffer_QueueStops(bool packed, RxOffloads offloads)
+    {
+        using VirtioRig rig = Make(packed);
+        foreach (uint more in (uint[])[1, 13, 14, 0xffff, 0x7fff_ffff, 0xffff_ffff - 3000])
+        {
+            rig.Start(offloads);
+            ModelBuffer buffer = default;
+            for (int i = 0; i < 3; i++)
+            {
+                Assert.True(rig.RxModel.TryPop(ref buffer));
+                byte* memory = rig.RxModel.Pointer(buffer.Address[0]);
+                *(virtio_net_hdr_v1_hash*)memory = default;
+                ((virtio_net_hdr_v1_hash*)memory)->num_buffers = 1;
+                rig.RxModel.Push(buffer.Id, 1, i == 1 ? buffer.Length[0] + more : buffer.Length[0]);
+            }
+            rig.RxModel.Flush();
+            var burst = new Mbuf[32];
+            ulong errors = rig.Port.GetStats().RxErrors;
+            int received = rig.Rx.RxBurst(burst);
+            Assert.True(received == 1, $"{received} packets with {more} bytes too many");
+            Mbuf.FreeBulk(burst.AsSpan(0, received));
+            Assert.Equal(errors + 2, rig.Port.GetStats().RxErrors);
+            Assert.Equal(VirtqueueFault.Overrun, ((VirtioRxQueue)rig.Rx).Queue!.Fault);
+            rig.Port.Stop();
+            rig.AssertAllBack();
+        }
     }
 
     [Theory]

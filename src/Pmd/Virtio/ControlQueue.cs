@@ -35,6 +35,8 @@ internal sealed unsafe class VirtioControlQueue(string name, VirtioTransport tra
         if (data.Length + HeaderBytes + 1 > BufferBytes)
             throw new ConfigException($"port {name}: cannot {what}", 
                 why: $"it takes {data.Length} bytes, more than fit into a command");
+        if (queue.InFlightCount != 0)      // it may still read what would be overwritten here
+            throw Failed(what, "its control queue is stuck with a command that was not answered");
         buffer[0] = group;
         buffer[1] = command;
         data.CopyTo(new Span<byte>(buffer + HeaderBytes, data.Length));
@@ -42,7 +44,7 @@ internal sealed unsafe class VirtioControlQueue(string name, VirtioTransport tra
         buffer[length] = byte.MaxValue;
         ReadOnlySpan<VirtioPart> parts = [new(bufferIova, length), new(bufferIova + length, 1)];
         if (!queue.TryAddChain(parts, writable: 1, cookie: 1))
-            throw Failed(what, "its control queue is stuck with a command that was not answered");
+            throw Failed(what, "its control queue has no room for a command");
         queue.Publish();
         if (queue.ShouldNotify())
             transport.Notify(queue);

@@ -47,7 +47,7 @@ internal sealed unsafe partial class VirtioRxQueue
     {
         uint frame = length - _headerBytes;
         uint merged = _merge ? HeaderOf(buffer)->num_buffers : 1u;
-        if (length < _headerBytes || merged == 0 || merged > (uint)_queue!.Size)
+        if (length < _headerBytes + IfPacket.ETH_HLEN || merged == 0 || merged > (uint)_queue!.Size)
         {
             if (merged > (uint)_queue!.Size)
                 _queue.Break(VirtqueueFault.MergedTooMany);

@@ -158,14 +158,15 @@ internal sealed unsafe partial class VirtioRxQueue : RxQueue
     /// <summary>Packets of one buffer each whose headers say nothing.</summary>
     private int Finish(Span<Mbuf> packets)
     {
-        uint headerBytes = _headerBytes, most = _bufferBytes - headerBytes;
+        const uint least = IfPacket.ETH_HLEN;   // what nobody downstream checks again
+        uint headerBytes = _headerBytes, most = _bufferBytes - headerBytes - least;
         ulong rearm = _rearm, bytes = 0;
         uint* lengths = _lengths;
         int i = 0;
         foreach (Mbuf packet in packets)
         {
             uint length = lengths[i] - headerBytes;
-            if (length > most)
+            if (length - least > most)
                 return FinishBad(packets, i, bytes);
             ulong* header = &packet.Header->RearmData;
             header[0] = rearm;
@@ -179,16 +180,25 @@ internal sealed unsafe partial class VirtioRxQueue : RxQueue
         return packets.Length;
     }
 
-    /// <summary>One length makes no sense: that buffer is dropped, and with it what came behind.</summary>
+    /// <summary>One length makes no sense. Too short, that buffer is dropped; too long, and with it what came behind:
+    /// the device wrote where it must not.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private int FinishBad(Span<Mbuf> packets, int bad, ulong bytes)
     {
-        if (_lengths[bad] > _bufferBytes)
-            _queue!.Break(VirtqueueFault.Overrun);
-        Stats->Errors += (uint)(packets.Length - bad);
         Stats->Bytes += bytes;
-        Mbuf.FreeBulk(packets[bad..]);
-        return bad;
+        int rest = packets.Length - bad - 1;
+        if (_lengths[bad] > _bufferBytes)
+        {
+            _queue!.Break(VirtqueueFault.Overrun);
+            Stats->Errors += (uint)rest + 1;
+            Mbuf.FreeBulk(packets[bad..]);
+            return bad;
+        }
+        Stats->Errors++;
+        packets[bad].Free();
+        packets[(bad + 1)..].CopyTo(packets[bad..]);
+        new Span<uint>(_lengths + bad + 1, rest).CopyTo(new Span<uint>(_lengths, rest));
+        return bad + Finish(packets.Slice(bad, rest));
     }
 
     private void Refill(Virtqueue queue)

@@ -26,7 +26,6 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
     private uint _heldAt;             // what is added and not published begins here, if anything is
     private ushort _heldFlags;
     private uint _held;               // descriptors added and not published
-    private uint _toldSince;          // descriptors published since the last look whether to notify
     private uint _batchEnd = NoBatch; // id a batch under way ends with
     private uint _batchLength;
 
@@ -168,26 +167,26 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
         if (_held == 0)
             return;
         Volatile.Write(ref _ring[_heldAt].flags, _heldFlags);   // V0
-        _toldSince += _held;
         _held = 0;
     }
 
     /// <inheritdoc/>
+    /// <remarks>§2.8.10 asks for a notification when the place the device waits for is among those published since the
+    /// last look. Here one is sent whenever that place is behind us: QEMU 10 goes on from the place it told of, and
+    /// sleeps without telling of another (virtio_net_tx_complete), so it would never wake. A device that has enough
+    /// to do says DISABLE.</remarks>
     internal override bool ShouldNotify()
     {
-        uint since = _toldSince;
-        _toldSince = 0;
         Interlocked.MemoryBarrier();   // V2: descriptors are out before we look whether the device sleeps
         vring_packed_desc_event wanted;
         *(uint*)&wanted = Volatile.Read(ref *(uint*)_deviceEvent);
         if (wanted.flags != VirtioRing.VRING_PACKED_EVENT_FLAG_DESC)
             return wanted.flags == VirtioRing.VRING_PACKED_EVENT_FLAG_ENABLE;
-        // §2.8.10: is the place it waits for among those published since? Counted back from the next place.
-        uint place = wanted.off_wrap & ~(1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR);
-        bool wrap = wanted.off_wrap >> VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR != 0;
-        bool sameRound = wrap == ((_nextFlags & Avail) != 0);
-        uint back = sameRound ? _next - place - 1 : _next + (uint)Size - place - 1;
-        return back < since;
+        // Of the other round, places from here to the ring's end are behind us, and those before are ahead.
+        uint place = wanted.off_wrap & ~(1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR), size = (uint)Size;
+        bool sameRound = wanted.off_wrap >> VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR != 0
+            == ((_nextFlags & Avail) != 0);
+        return sameRound ? place < _next : place >= _next;
     }
 
     /// <inheritdoc/>
