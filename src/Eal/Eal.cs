@@ -19,6 +19,7 @@ public sealed partial class Eal : IDisposable
     private readonly Lock _lifeLock = new();
     private readonly ILogger _logger;
     private PciBus? _pci;
+    private TelemetryServer? _telemetryServer;
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
@@ -32,6 +33,7 @@ public sealed partial class Eal : IDisposable
         Alarms = new Alarms(this, _logger);
         Interrupts = new Interrupts(this, _logger);
         Services = new Services(_logger);
+        Telemetry = new Telemetry(Log.CreateLogger("lib.telemetry"));
         StopToken = _stop.Token;
         try
         {
@@ -42,6 +44,9 @@ public sealed partial class Eal : IDisposable
             Dma = new DmaManager(Memory, options, Log.CreateLogger("lib.dma"), interrupts: Interrupts);
             StartLcores();
             _ = Tsc.Hz;
+            Memory.Telemetry = Telemetry;
+            EalTelemetry.Register(this);
+            StartTelemetry();
             if (options.Version)
                 LogVersion(_logger, VersionText, Environment.OSVersion.Version, Environment.Version);
         }
@@ -88,6 +93,9 @@ public sealed partial class Eal : IDisposable
     /// <summary>Callbacks on a control thread when a file becomes readable.</summary>
     public Interrupts Interrupts { get; }
 
+    /// <summary>What this process tells those who connect to its telemetry socket.</summary>
+    public Telemetry Telemetry { get; }
+
     /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
 
@@ -126,11 +134,13 @@ public sealed partial class Eal : IDisposable
                 "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
         Alarms.ThrowIfCurrent();
         Interrupts.ThrowIfCurrent();
+        _telemetryServer?.ThrowIfCurrent();
         lock (_lifeLock)
         {
             if (_disposed)
                 return;
             EndLcores();
+            _telemetryServer?.Dispose();   // its commands read what goes from here on
             Alarms.Dispose();
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();

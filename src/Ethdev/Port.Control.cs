@@ -7,6 +7,10 @@ public abstract unsafe partial class Port
 {
     private readonly List<MacAddress> _addresses = [];
 
+    /// <summary>Held while the port changes its state, and by those who read it from outside the control path: what
+    /// telemetry shows must not go under its hands.</summary>
+    internal Lock Gate { get; } = new();
+
     /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and
     /// not throw.</summary>
     public event Action<Port, PortEvent>? Events;

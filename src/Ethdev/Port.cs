@@ -58,6 +58,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <exception cref="DataplaneException">The port is started or closed, or the device refuses.</exception>
     public void Configure(PortConfig config)
     {
+        using Lock.Scope held = Gate.EnterScope();
         if (State is PortState.Started or PortState.Closed)
             throw WrongState("configure", State == PortState.Started ? "call Stop first" : "attach it anew");
         PortRules.Check(this, config);
@@ -84,6 +85,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <exception cref="DataplaneException">The port is not configured, or started.</exception>
     public RxQueue SetupRxQueue(int index, Mempool pool, RxQueueConfig? config = null)
     {
+        using Lock.Scope held = Gate.EnterScope();
         RequireSetup($"set up receive queue {index} of", index, _rxQueues.Length);
         RxQueueConfig filled = PortRules.Fill(this, config ?? new RxQueueConfig());
         PortRules.CheckPool(this, pool, filled.Offloads, Mtu);
@@ -100,6 +102,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <exception cref="DataplaneException">The port is not configured, or started.</exception>
     public TxQueue SetupTxQueue(int index, TxQueueConfig? config = null)
     {
+        using Lock.Scope held = Gate.EnterScope();
         RequireSetup($"set up transmit queue {index} of", index, _txQueues.Length);
         TxQueueConfig filled = PortRules.Fill(this, config ?? new TxQueueConfig());
         Release(ref _txQueues[index]);
@@ -127,6 +130,7 @@ public abstract unsafe partial class Port : IDisposable
     /// started.</exception>
     public void Start()
     {
+        using Lock.Scope held = Gate.EnterScope();
         if (State is not (PortState.Configured or PortState.Stopped))
             throw WrongState("start", State switch
             {
@@ -151,6 +155,7 @@ public abstract unsafe partial class Port : IDisposable
     /// </summary>
     public void Stop()
     {
+        using Lock.Scope held = Gate.EnterScope();
         if (State != PortState.Started)
             return;
         foreach (RxQueue queue in RxQueues)
@@ -168,6 +173,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>Closes the port: stops it if need be and gives back all it took. Any number of times.</summary>
     public void Dispose()
     {
+        using Lock.Scope held = Gate.EnterScope();
         if (State == PortState.Closed)
             return;
         Stop();

@@ -4,6 +4,7 @@ namespace Dataplane;
 public sealed partial class PortList : IDisposable
 {
     private readonly List<Port> _ports = [];
+    private readonly PortTelemetry _telemetry;
     private readonly IReadOnlyList<PortDriver> _drivers;
     private readonly Eal _eal;
 
@@ -12,6 +13,7 @@ public sealed partial class PortList : IDisposable
     {
         _eal = eal;
         _drivers = drivers;
+        _telemetry = new PortTelemetry(eal);
     }
 
     /// <summary>The ports, by id. After <see cref="Detach"/> ids have gaps: <see cref="Port.Id"/> is the id, not the
@@ -67,6 +69,7 @@ public sealed partial class PortList : IDisposable
         if (Find(port.Name) != null || (place >= 0 && _ports[place].Id == port.Id))
             throw new ConfigException($"port {port.Id} '{port.Name}': its id or name is taken");
         _ports.Insert(place < 0 ? _ports.Count : place, port);
+        _telemetry.Show(_ports);
         return port;
     }
 
@@ -74,6 +77,7 @@ public sealed partial class PortList : IDisposable
     public void Detach(Port port)
     {
         _ports.Remove(port);
+        _telemetry.Show(_ports);
         port.Dispose();
     }
 
@@ -96,6 +100,7 @@ public sealed partial class PortList : IDisposable
     public void Dispose()
     {
         Exception? failure = null;
+        _telemetry.Dispose();
         foreach (Port port in _ports)
         {
             try

@@ -97,6 +97,7 @@ public sealed unsafe partial class Mempool
                 $"it is 0 to {MaxCacheSize} and not above the pool's {count} objects");
         }
         MempoolKind kind = MempoolBackend.Parse(handler, flags);
+        MempoolTelemetry.Register(memory);
         nuint cacheBytes = MempoolCacheHeader.BytesFor((uint)cacheSize);
         nuint backendAt = MempoolHeader.SizeBytes + (Lcore.Max + 1) * cacheBytes;
         nuint bytes = backendAt + MempoolBackend.BytesFor(kind, count);

@@ -13,19 +13,19 @@ public sealed unsafe partial class Mempool
 
     private uint BackendCount => MempoolBackend.Count(_header);
 
-    private uint CachedCount
+    private uint CachedCount => CachedIn(_header);
+
+    /// <summary>Objects in all caches of a pool.</summary>
+    internal static uint CachedIn(MempoolHeader* pool)
     {
-        get
-        {
-            uint sum = 0;
-            for (int lcore = 0; lcore < Lcore.Max; lcore++)
-                sum += MempoolHeader.CacheOf(_header, lcore)->Length;
-            MempoolLock.Enter(ref _header->Lock);
-            for (MempoolCacheHeader* cache = _header->UserCaches; cache != null; cache = cache->Next)
-                sum += cache->Length;
-            MempoolLock.Exit(ref _header->Lock);
-            return sum;
-        }
+        uint sum = 0;
+        for (int lcore = 0; lcore < Lcore.Max; lcore++)
+            sum += MempoolHeader.CacheOf(pool, lcore)->Length;
+        MempoolLock.Enter(ref pool->Lock);
+        for (MempoolCacheHeader* cache = pool->UserCaches; cache != null; cache = cache->Next)
+            sum += cache->Length;
+        MempoolLock.Exit(ref pool->Lock);
+        return sum;
     }
 
     /// <summary>What all threads together have done with it.</summary>

@@ -15,7 +15,7 @@ internal struct epoll_event
 internal static unsafe partial class Epoll
 {
     internal const int EPOLL_CLOEXEC = 0x80000, EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3;
-    internal const uint EPOLLIN = 1, EPOLLERR = 8, EPOLLHUP = 16, EPOLLET = 1u << 31;
+    internal const uint EPOLLIN = 1, EPOLLOUT = 4, EPOLLERR = 8, EPOLLHUP = 16, EPOLLET = 1u << 31;
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial SafeFileHandle epoll_create1(int flags);
@@ -50,9 +50,13 @@ internal static unsafe partial class Epoll
     }
 
     /// <summary>From now on reports a file of the set only when more arrives in it.</summary>
-    internal static void MakeEdge(SafeFileHandle set, SafeFileHandle fd, ulong data)
+    internal static void MakeEdge(SafeFileHandle set, SafeFileHandle fd, ulong data) =>
+        Watch(set, fd, data, EPOLLIN | EPOLLET);
+
+    /// <summary>From now on reports a file of the set when one of these <paramref name="events"/> is there.</summary>
+    internal static void Watch(SafeFileHandle set, SafeFileHandle fd, ulong data, uint events)
     {
-        epoll_event what = new() { events = EPOLLIN | EPOLLET, data = data };
+        epoll_event what = new() { events = events, data = data };
         if (epoll_ctl(set, EPOLL_CTL_MOD, fd, &what) < 0)
             throw NativeException.FromErrno("epoll_ctl EPOLL_CTL_MOD");
     }

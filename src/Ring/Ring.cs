@@ -81,6 +81,7 @@ public sealed unsafe partial class Ring<T> : IDisposable where T : unmanaged
         if (sizeof(T) % 4 != 0)
             throw new ConfigException($"a ring of {typeof(T)} cannot be made",
                 $"its size, {sizeof(T)} bytes, is no multiple of 4", "pad the type to a multiple of 4 bytes");
+        RingTelemetry.Register(memory);
         nuint bytes = RingHeader.BytesFor(RingHeader.SlotsFor(count, exactSize), sizeof(T));
         Memzone zone = memory.ReserveMemzone(NamePrefix + name, bytes, numaNode, RingHeader.Separation);
         RingHeader.Init((RingHeader*)zone.Address, name, count, sizeof(T), producerSync, consumerSync, exactSize);

@@ -61,6 +61,10 @@ public sealed unsafe partial class Memory : IDisposable
     /// <summary>Whether it was disposed: whoever is disposed later must not touch its memory.</summary>
     internal bool IsDisposed => Volatile.Read(ref _disposed);
 
+    /// <summary>Where pools and rings, which are made of memory alone, put their commands; null without an
+    /// environment.</summary>
+    internal Telemetry? Telemetry { get; set; }
+
     /// <summary>First address of the range everything lies in.</summary>
     internal nuint BaseAddress => _layout.Base;
 

@@ -32,6 +32,7 @@ public sealed partial record EalOptions
         Exclude(NoHuge, "--no-huge", NumaMemoryMb != null, "--numa-mem", "ordinary pages take -m");
         Exclude(NoHuge, "--no-huge", HugeDir != null, "--huge-dir", "leave one out");
         Exclude(InMemory, "--in-memory", HugeDir != null, "--huge-dir", "leave one out");
+        Exclude(Telemetry, "--telemetry", NoTelemetry, "--no-telemetry", "give one");
         Exclude(UnsafeNoIommu, "--unsafe-noiommu", NoHuge, "--no-huge",
             "the kernel may move ordinary pages under a device: leave --no-huge out");
         Exclude(UnsafeNoIommu, "--unsafe-noiommu", IovaMode == IovaMode.Va, "--iova-mode=va",

@@ -82,6 +82,14 @@ public sealed partial record EalOptions
     /// (<c>--file-prefix</c>).</summary>
     public string FilePrefix { get; init; } = "dataplane";
 
+    /// <summary>Fail where the telemetry socket cannot be had (<c>--telemetry</c>). Else it is said in the log, and all
+    /// goes on without.</summary>
+    public bool Telemetry { get; init; }
+
+    /// <summary>No telemetry socket (<c>--no-telemetry</c>). <see cref="InMemory"/> makes none either, unless
+    /// <see cref="Telemetry"/> asks for it.</summary>
+    public bool NoTelemetry { get; init; }
+
     /// <summary>Memory channels of the machine, 1 to 16 (<c>-n</c>): pools spread objects over them. Null:
     /// unknown.</summary>
     public int? MemoryChannels { get; init; }

@@ -101,6 +101,11 @@ internal static class OptionTable
         new(["--file-prefix"], "NAME", Other,
             "What this process's files are named by, so that two can run. Default: dataplane.",
             nameof(EalOptions.FilePrefix), (o, name, v) => o with { FilePrefix = OptionValue.Prefix(v, name) }),
+        new(["--telemetry"], null, Other, "Fail where the telemetry socket cannot be had.",
+            nameof(EalOptions.Telemetry), (o, name, v) => o with { Telemetry = OptionValue.Flag(v, name) }),
+        new(["--no-telemetry"], null, Other, "No telemetry socket. Default: "
+            + "<runtime directory>/dpdk/<file prefix>/dpdk_telemetry.v2, which dpdk-telemetry.py reads.",
+            nameof(EalOptions.NoTelemetry), (o, name, v) => o with { NoTelemetry = OptionValue.Flag(v, name) }),
         new(["--force-max-simd-bitwidth"], "BITS", Other,
             "Widest vectors to use: 64 (none), 128, 256, 512; 0 for no limit. Warns, and says which "
             + "environment variable does it, where the runtime was started with wider ones.",
@@ -129,7 +134,6 @@ internal static class OptionTable
         ["--numa-limit"] = "memory is taken at start: use --numa-mem",
         ["--socket-limit"] = "memory is taken at start: use --numa-mem",
         ["--pagesz-mem"] = "memory is taken at start: use -m or --numa-mem",
-        ["--telemetry"] = "not offered yet: leave it out", ["--no-telemetry"] = "there is none yet: leave it out",
         ["--trace"] = "not offered yet: leave it out", ["--trace-dir"] = "not offered yet: leave it out",
         ["--trace-bufsz"] = "not offered yet: leave it out", ["--trace-mode"] = "not offered yet: leave it out",
         ["--syslog"] = "hand an ILoggerFactory to Eal.Initialize", ["--log-color"] = "not offered: leave it out",
