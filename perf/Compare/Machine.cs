@@ -9,10 +9,10 @@ internal sealed record Machine(string Date, string Cpu, int Cpus, double TscMhz,
     /// <summary>Reads them.</summary>
     public static Machine Facts() => new(
         DateTime.UtcNow.ToString("yyyy-MM-dd"),
-        Field("/proc/cpuinfo", "model name"),
+        Field("/proc/cpuinfo", "model name") + Environment.GetEnvironmentVariable("COMPARE_HOST"),
         Environment.ProcessorCount,
         Math.Round(Tsc.Hz / 1e6, 1),
-        RuntimeInformation.OSDescription,
+        $"{RuntimeInformation.OSDescription}, Linux {File.ReadAllText("/proc/sys/kernel/osrelease").Trim()}",
         RuntimeInformation.FrameworkDescription,
         Output("sh", "-c", "dpkg-query -W -f='${Version}' dpdk 2>/dev/null || pkg-config --modversion libdpdk"),
         Field("/proc/meminfo", "HugePages_Free"),

@@ -9,33 +9,39 @@ namespace Dataplane.Perf.Compare;
 /// testpmd and Forward on the same two NICs, which are joined: each sends some bursts, and from then on every packet
 /// goes round. One lcore, mode io, bursts of 32, the same descriptors, pool and cache. Inside a lab machine.
 /// </summary>
+/// <remarks>
+/// Where QEMU counts instructions (COMPARE_ICOUNT=1), a tick of the guest's clock and of its TSC is one instruction of
+/// the guest's CPUs, and nothing the devices do costs any: "cycles" are instructions, and a second is 10^9 of them.
+/// </remarks>
 internal sealed partial class NicComparison : IComparison
 {
-    private const double Seconds = 3;
     private static readonly bool s_countsInstructions = Environment.GetEnvironmentVariable("COMPARE_ICOUNT") == "1";
+    private static readonly double s_seconds = s_countsInstructions ? 0.3 : 2;
+    private static readonly int s_bursts =
+        int.Parse(Environment.GetEnvironmentVariable("COMPARE_BURSTS") ?? "2", CultureInfo.InvariantCulture);
     private static readonly string[] s_own = ["--forward-mode=io", "--burst=32", "--nb-cores=1", "--mbcache=250",
         "--total-num-mbufs=8191", "--rxd=512", "--txd=512"];
     private readonly string[] _nics;
     private readonly string _backend;
-    private readonly int _bursts;
 
-    private NicComparison(string model, string[] nics, string backend, int bursts)
+    private NicComparison(string model, string[] nics, string backend)
     {
-        (_nics, _backend, _bursts) = (nics, backend, bursts);
-        string name = $"{model} {backend}, {32 * bursts} in flight each way";
-        string cost = s_countsInstructions ? "instructions/packet" : "cycles/packet";
-        Rows = [new($"{name}: rate", "packets/s", false, 1, 1.2), new($"{name}: cost", cost, true, 1, 1.2),
-            new($"{name}: first packet after", "ms", true, 1, 0)];
+        (_nics, _backend) = (nics, backend);
+        Rows = s_countsInstructions
+            ? [new($"{model} {backend}: rate", "packets per 10^9 instructions", false, 1, 1.2),
+                new($"{model} {backend}: cost of a packet", "instructions", true, 1, 1.2),
+                new($"{model} {backend}: start to first packet", "10^6 instructions", true, 1, 0)]
+            : [new($"{model} {backend}: rate", "packets/s", false, 1, 1.2),
+                new($"{model} {backend}: cost of a packet", "ns", true, 1, 1.2),
+                new($"{model} {backend}: start to first packet", "ms", true, 1, 0)];
     }
 
-    /// <summary>For every pair of NICs of the lab machine, every backend it allows.</summary>
+    /// <summary>The lab machine's two NICs with every backend it allows.</summary>
     public static IReadOnlyList<IComparison> All(string nics)
     {
-        string[][] pairs = [.. nics.Split(' ', StringSplitOptions.RemoveEmptyEntries).Chunk(2)];
+        string model = Environment.GetEnvironmentVariable("COMPARE_MODEL") ?? "NICs";
         string[] backends = Directory.Exists("/dev/vfio/devices") ? ["iommufd", "type1"] : ["noiommu"];
-        int[] bursts = s_countsInstructions ? [1] : [1, 2, 8];
-        return [.. from pair in pairs from backend in backends from count in bursts
-            select new NicComparison(Model(pair[0]), pair, backend, count)];
+        return [.. backends.Select(backend => new NicComparison(model, nics.Split(' '), backend))];
     }
 
     public IReadOnlyList<Row> Rows { get; }
@@ -48,13 +54,17 @@ internal sealed partial class NicComparison : IComparison
             "--", "-i", .. s_own, "--record-core-cycles"];
         long start = Stopwatch.GetTimestamp();
         using var testpmd = new Conversation("stdbuf", args);
-        testpmd.Say($"start tx_first {_bursts}");
-        testpmd.Say("show port stats all");   // its answer comes once the first packets are out
-        testpmd.ReadTo("statistics for port 1");
-        double first = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        Thread.Sleep(TimeSpan.FromSeconds(Seconds / 6));
-        testpmd.Say("show port stats all");
-        Thread.Sleep(TimeSpan.FromSeconds(Seconds));
+        testpmd.Say($"start tx_first {s_bursts}");
+        do
+        {
+            testpmd.Say("show port stats 1");
+            testpmd.ReadTo("statistics for port 1");
+        }
+        while (testpmd.ReadTo("RX-packets:").Contains("RX-packets: 0 ", StringComparison.Ordinal));
+        double first = testpmd.Took(start);
+        Thread.Sleep(TimeSpan.FromSeconds(s_seconds / 4));
+        testpmd.Say("show port stats all");   // rates are since it was last asked
+        Thread.Sleep(TimeSpan.FromSeconds(s_seconds));
         testpmd.Say("show port stats all");
         testpmd.Say("stop");
         testpmd.Say("quit");
@@ -64,19 +74,23 @@ internal sealed partial class NicComparison : IComparison
         return [rate, Dpdk.Number(text, @"CPU cycles/packet=([0-9.]+)"), first];
     }
 
+    // Two processes: one shows often when packets come in, the other shows nothing while they are counted.
     public double[] Ours()
     {
-        string json = Path.GetTempFileName();
-        string[] unsafely = _backend == "noiommu" ? ["--unsafe-noiommu"] : [];
-        string[] args = ["-c", "0", Applications.PathOf("Forward"), "-l", "1", "-m", "256", "--in-memory",
-            "--iommu-backend", _backend, .. unsafely, .. Allowed,
-            "--", .. s_own, "--no-offloads", "--tx-first", $"{_bursts}", "--duration", $"{Seconds}", "--stats-period",
-            "0.05", "--plain", "--json", json];
         long start = Stopwatch.GetTimestamp();
-        using var forward = new Conversation("taskset", args);
-        forward.ReadTo("pps");
-        double first = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        forward.ReadToEnd();
+        double first;
+        using (Conversation forward = Forward("--stats-period", "0.01"))
+        {
+            while (forward.ReadTo(" rx ").Contains(" rx 0.000 pps", StringComparison.Ordinal))
+                continue;
+            first = forward.Took(start);
+            forward.Interrupt();
+            forward.ReadToEnd();
+        }
+        string json = Path.GetTempFileName();
+        using (Conversation forward = Forward("--stats-period", "0", "--duration",
+            s_seconds.ToString(CultureInfo.InvariantCulture), "--json", json))
+            forward.ReadToEnd();
         using JsonDocument report = JsonDocument.Parse(File.ReadAllText(json));
         File.Delete(json);
         JsonElement root = report.RootElement;
@@ -85,23 +99,13 @@ internal sealed partial class NicComparison : IComparison
             root.GetProperty("lcores")[0].GetProperty("cyclesPerPacket").GetDouble(), first];
     }
 
+    // The lcore has CPU 1 to itself, as testpmd's has.
+    private Conversation Forward(params string[] more) => new("taskset", ["-c", "0", Applications.PathOf("Forward"),
+        "-l", "1", "-m", "256", "--in-memory", "--iommu-backend", _backend,
+        .. _backend == "noiommu" ? ["--unsafe-noiommu"] : Array.Empty<string>(), .. Allowed, "--", .. s_own,
+        "--no-offloads", "--tx-first", $"{s_bursts}", "--plain", .. more]);
+
     private string[] Allowed => ["-a", _nics[0], "-a", _nics[1]];
-
-    private static string Model(string nic)
-    {
-        string ids = string.Concat(new[] { "vendor", "device" }.Select(name =>
-            File.ReadAllText($"/sys/bus/pci/devices/{nic}/{name}").Trim()[2..]));
-        return ids switch
-        {
-            "808610c9" => "igb",
-            "808610d3" => "e1000e",
-            // Which of two alike: the lab's words for them, in order.
-            _ => (Environment.GetEnvironmentVariable("COMPARE_MODELS") ?? "").Split(' ') is { Length: > 1 } names
-                ? names[(Array.IndexOf(LabNics, nic)) / 2] : "virtio",
-        };
-    }
-
-    private static string[] LabNics => Environment.GetEnvironmentVariable("LAB_NICS")!.Split(' ');
 
     [GeneratedRegex(@"Rx-pps: +([0-9]+)")]
     private static partial Regex Rates();
@@ -115,8 +119,14 @@ internal sealed partial class NicComparison : IComparison
 
         public Conversation(string program, string[] args)
         {
-            _process = Process.Start(new ProcessStartInfo(program, args) { RedirectStandardInput = true,
-                RedirectStandardOutput = true, RedirectStandardError = true })!;
+            var start = new ProcessStartInfo(program, args)
+            {
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
+            start.Environment.Remove("DOTNET_TieredCompilation");   // how this program is run is no matter of theirs
+            _process = Process.Start(start)!;
             _errors = _process.StandardError.ReadToEndAsync();
         }
 
@@ -126,13 +136,23 @@ internal sealed partial class NicComparison : IComparison
             _process.StandardInput.Flush();
         }
 
-        public void ReadTo(string words)
+        // Time the guest waits for its disk is no instructions; the CPU time of all its threads is.
+        public double Took(long start)
+        {
+            _process.Refresh();
+            return (s_countsInstructions ? _process.TotalProcessorTime : Stopwatch.GetElapsedTime(start))
+                .TotalMilliseconds;
+        }
+
+        public void Interrupt() => Dpdk.Run("kill", ["-INT", $"{_process.Id}"], TimeSpan.FromSeconds(30), out _);
+
+        public string ReadTo(string words)
         {
             while (_process.StandardOutput.ReadLine() is { } line)
             {
                 _said.AppendLine(line);
                 if (line.Contains(words, StringComparison.Ordinal))
-                    return;
+                    return line;
             }
             throw Failed();
         }
@@ -148,6 +168,7 @@ internal sealed partial class NicComparison : IComparison
         {
             if (!_process.HasExited)
                 _process.Kill(entireProcessTree: true);
+            _process.WaitForExit();
             _process.Dispose();
         }
 

@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
-using System.Text.Json.Serialization;
 using Dataplane;
 using Dataplane.Perf.Compare;
 using Spectre.Console;
@@ -9,17 +7,21 @@ var only = new Option<string>("--only") { Description = "Only comparisons whose 
     DefaultValueFactory = _ => "" };
 var runs = new Option<int>("--runs") { Description = "Runs of each side, taken in turn.",
     DefaultValueFactory = _ => 5 };
-var json = new Option<FileInfo?>("--json") { Description = "Write results and the machine's facts to this file." };
+var json = new Option<FileInfo?>("--json") { Description = "Write results and the machine's facts to this file, run by "
+    + "run. Rows of it that are not measured now stay." };
+var resume = new Option<bool>("--resume") { Description = "Runs that the file of --json has already count." };
 var root = new RootCommand("Measures DPDK's programs and ours in turn on the same work. Installs nothing; needs "
-    + "Debian's dpdk-dev, libdpdk-dev and gcc for the whole table, and 1,024 hugepages of 2 MB.") { only, runs, json };
-root.SetAction(result => Compare(result.GetValue(only)!, result.GetValue(runs), result.GetValue(json)));
+    + "Debian's dpdk-dev, libdpdk-dev and gcc for the whole table, and 1,024 hugepages of 2 MB.")
+    { only, runs, json, resume };
+root.SetAction(result => Compare(result.GetValue(only)!, result.GetValue(runs), result.GetValue(json),
+    result.GetValue(resume)));
 return root.Parse(args).Invoke();
 
-static int Compare(string only, int runs, FileInfo? json)
+static int Compare(string only, int runs, FileInfo? json, bool resume)
 {
     try
     {
-        var results = new List<Result>();
+        var results = new Results(json?.FullName, resume);
         foreach (IComparison comparison in Comparisons.All)
         {
             if (!comparison.Rows.Any(row => row.Name.Contains(only, StringComparison.OrdinalIgnoreCase)))
@@ -29,12 +31,13 @@ static int Compare(string only, int runs, FileInfo? json)
                 Console.Error.WriteLine($"left out: {comparison.Rows[0].Name} ...: needs {missing}");
                 continue;
             }
-            results.AddRange(Measure(comparison, runs));
+            for (int run = results.RunsOf(comparison); run < runs; run++)
+            {
+                Console.Error.WriteLine($"run {run + 1} of {runs}: {comparison.Rows[0].Name} ...");
+                results.Add(comparison, comparison.Ours(), comparison.Theirs());
+            }
         }
-        Print(results);
-        if (json != null)
-            File.WriteAllText(json.FullName, JsonSerializer.Serialize(
-                new Report(Machine.Facts(), runs, results), CompareJson.Default.Report) + "\n");
+        Print(results.Measured);
         return 0;
     }
     catch (Exception e) when ((e is AggregateException ? e.InnerException : e) is DataplaneException)
@@ -44,23 +47,10 @@ static int Compare(string only, int runs, FileInfo? json)
     }
 }
 
-static IEnumerable<Result> Measure(IComparison comparison, int runs)
+static void Print(IEnumerable<Result> results)
 {
-    var ours = new List<double[]>();
-    var theirs = new List<double[]>();
-    for (int run = 0; run < runs; run++)
-    {
-        Console.Error.WriteLine($"run {run + 1} of {runs}: {comparison.Rows[0].Name} ...");
-        theirs.Add(comparison.Theirs());
-        ours.Add(comparison.Ours());
-    }
-    return comparison.Rows.Select((row, i) =>
-        Result.Of(row, [.. ours.Select(run => run[i])], [.. theirs.Select(run => run[i])]));
-}
-
-static void Print(List<Result> results)
-{
-    Table table = new Table().Border(TableBorder.Simple)
+    Table table = new Table()
+        .Border(Console.IsOutputRedirected ? TableBorder.Markdown : TableBorder.Simple)
         .AddColumns("name", "unit", "ours", "theirs", "ratio", "at least", "aim", "");
     foreach (Result r in results)
         table.AddRow(Markup.Escape(r.Name), r.Unit, Result.Show(r.Ours), Result.Show(r.Theirs), $"{r.Ratio:F2}",
@@ -68,10 +58,3 @@ static void Print(List<Result> results)
     AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 120);
     AnsiConsole.Write(table);
 }
-
-/// <summary>What is kept of a comparison.</summary>
-internal sealed record Report(Machine Machine, int Runs, IReadOnlyList<Result> Rows);
-
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(Report))]
-internal sealed partial class CompareJson : JsonSerializerContext;
