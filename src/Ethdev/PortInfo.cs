@@ -2,7 +2,7 @@ using Dataplane.Net;
 
 namespace Dataplane;
 
-/// <summary>What a port is and can do. Fixed by its driver when the port is made.</summary>
+/// <summary>What a port is and can do. Fixed by its driver when the port is made, all but <see cref="Mode"/>.</summary>
 public sealed record PortInfo
 {
     /// <summary>The driver's name, e.g. <c>net_null</c>.</summary>
@@ -10,6 +10,10 @@ public sealed record PortInfo
 
     /// <summary>Kernel interface behind the port, or null.</summary>
     public string? InterfaceName { get; init; }
+
+    /// <summary>How a kernel interface's packets get here, in a few words, e.g. <c>native, zero-copy</c>; null where
+    /// there is one way only. What was achieved is known after the port's start.</summary>
+    public string? Mode { get; init; }
 
     /// <summary>Most receive queues, 1 to <see cref="Port.MaxQueues"/>.</summary>
     public int MaxRxQueues { get; init; } = 1;

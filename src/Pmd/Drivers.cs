@@ -6,7 +6,7 @@ public static class Drivers
     /// <summary>All of them, for <see cref="PortList.Probe"/>.</summary>
     public static IReadOnlyList<PortDriver> All { get; } =
     [
-        new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new PcapPmd(), new TapPmd(), new TunPmd(),
-        new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(),
+        new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new AfXdpPmd(), new PcapPmd(), new TapPmd(),
+        new TunPmd(), new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(),
     ];
 }

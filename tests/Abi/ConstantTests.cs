@@ -10,13 +10,16 @@ public partial class ConstantTests
     /// <summary>Which headers define the constants of a class of src/Native; to add a class, add a line.</summary>
     private static readonly Dictionary<string, string> s_headers = new()
     {
+        ["Bpf"] = "linux/bpf.h",
         ["Clock"] = "time.h",
         ["Epoll"] = "sys/epoll.h",
         ["Eventfd"] = "sys/eventfd.h",
         ["Fcntl"] = "fcntl.h sys/file.h",
         ["Filter"] = "linux/filter.h",
+        ["IfLink"] = "linux/netlink.h linux/if_link.h linux/rtnetlink.h",
         ["IfPacket"] = "linux/if_packet.h linux/if_ether.h",
         ["IfTun"] = "sys/ioctl.h linux/if_tun.h",
+        ["IfXdp"] = "linux/if_xdp.h",
         ["Mempolicy"] = "linux/mempolicy.h",
         ["Mman"] = "sys/mman.h linux/memfd.h",
         ["Netlink"] = "linux/netlink.h",
@@ -53,6 +56,8 @@ public partial class ConstantTests
         "VFIO_DEVICE_BIND_FLAG_TOKEN",  // since 6.17
         "VIRTIO_NET_HDR_GSO_UDP_L4",    // since linux-libc-dev 6.2; Debian 12 has 6.1
         "VIRTIO_NET_F_HOST_USO",        // likewise
+        "XDP_USE_SG", "XDP_PKT_CONTD",  // since linux-libc-dev 6.6
+        "XDP_MAX_TX_SKB_BUDGET",        // since 6.17
         "VIRTIO_F_NOTIFICATION_DATA",   // since linux-libc-dev 6.4
     ];
 

@@ -44,6 +44,19 @@ internal static class LayoutTable
         new(N + "tpacket_req", "linux/if_packet.h", "struct tpacket_req", "", Uapi),
         new(N + "tpacket_req3", "linux/if_packet.h", "struct tpacket_req3", "", Uapi),
         new(N + "packet_mreq", "linux/if_packet.h", "struct packet_mreq", "", Uapi),
+        new(N + "sockaddr_xdp", "linux/if_xdp.h", "struct sockaddr_xdp", "", Uapi),
+        new(N + "xdp_ring_offset", "linux/if_xdp.h", "struct xdp_ring_offset", "", Uapi),
+        new(N + "xdp_mmap_offsets", "linux/if_xdp.h", "struct xdp_mmap_offsets", "", Uapi),
+        new(N + "xdp_umem_reg", "linux/if_xdp.h", "struct xdp_umem_reg", "", Uapi),
+        new(N + "xdp_statistics", "linux/if_xdp.h", "struct xdp_statistics", "", Uapi),
+        new(N + "xdp_desc", "linux/if_xdp.h", "struct xdp_desc", "", Uapi),
+        new(N + "bpf_insn", "linux/bpf.h", "struct bpf_insn", "registers=-", Uapi),
+        new(N + "bpf_attr", "linux/bpf.h", "union bpf_attr",
+            "link_prog_fd=link_create.prog_fd link_target_ifindex=link_create.target_ifindex "
+            + "link_attach_type=link_create.attach_type link_flags=link_create.flags info_bpf_fd=info.bpf_fd "
+            + "info_len=info.info_len info=info.info", Uapi),
+        new(N + "bpf_map_info", "linux/bpf.h", "struct bpf_map_info", "", Uapi),
+        new(N + "bpf_prog_info", "linux/bpf.h", "struct bpf_prog_info", "", Uapi),
         .. ((string[])
         [
             "vfio_info_cap_header", "vfio_group_status", "vfio_device_info", "vfio_region_info",

@@ -37,9 +37,12 @@ internal sealed class PortRig : IDisposable
     }
 
     /// <summary>A packet with these bytes; the caller owns it.</summary>
-    internal unsafe Mbuf Packet(ReadOnlySpan<byte> bytes)
+    internal Mbuf Packet(ReadOnlySpan<byte> bytes) => Packet(Pool, bytes);
+
+    /// <summary>The same of another pool.</summary>
+    internal static unsafe Mbuf Packet(Mempool pool, ReadOnlySpan<byte> bytes)
     {
-        Assert.True(Pool.TryAlloc(out Mbuf first));
+        Assert.True(pool.TryAlloc(out Mbuf first));
         Mbuf last = first;
         while (true)
         {
@@ -50,7 +53,7 @@ internal sealed class PortRig : IDisposable
             bytes = bytes[part..];
             if (bytes.IsEmpty)
                 return first;
-            Assert.True(Pool.TryAlloc(out Mbuf next));
+            Assert.True(pool.TryAlloc(out Mbuf next));
             last.Header->Next = next.Header;
             first.Header->NbSegs++;
             last = next;
@@ -66,6 +69,20 @@ internal sealed class PortRig : IDisposable
             packets = packets[queue.TxBurst(packets[..Math.Min(32, packets.Length)])..];
             Assert.True(clock.Elapsed.TotalSeconds < seconds, $"{packets.Length} packets could not be sent");
         }
+    }
+
+    /// <summary>Sends all, and receives meanwhile, so that no queue runs over; the bytes of each.</summary>
+    internal static List<byte[]> Exchange(TxQueue tx, IReadOnlyList<RxQueue> rx, ReadOnlySpan<Mbuf> packets)
+    {
+        int count = packets.Length;
+        var received = new List<byte[]>();
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        while (received.Count < count && clock.Elapsed.TotalSeconds < 60)
+        {
+            packets = packets[tx.TxBurst(packets[..Math.Min(32, packets.Length)])..];
+            received.AddRange(Collect(rx, 32, seconds: 0.0001));
+        }
+        return received;
     }
 
     /// <summary>Receives until there are <paramref name="count"/> packets or time is over; the bytes of each.</summary>

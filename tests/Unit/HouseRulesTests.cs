@@ -25,6 +25,7 @@ public partial class HouseRulesTests
         "src/Pmd/Intel/IntelPort.Features.cs", "src/Pmd/Intel/IntelPort.Interrupts.cs", "src/Pmd/Intel/Stats.cs",
         "src/Pmd/Igbvf/IgbvfPort.cs", "src/Pmd/Igbvf/IgbvfPort.Filters.cs", "src/Pmd/Igbvf/Stats.cs",
         "src/Pmd/Virtio/VirtioPort.Control.cs", "src/Pmd/Virtio/VirtioPort.Start.cs",
+        "src/Pmd/AfXdp/Stats.cs",
         "src/Pmd/AfPacket/RxQueue.cs",      // its lock orders closing and statistics; receiving does not take it
     ];
 

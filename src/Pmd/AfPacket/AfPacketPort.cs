@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Dataplane.Native;
 using Dataplane.Net;
 using Microsoft.Win32.SafeHandles;
@@ -33,17 +32,15 @@ public sealed class AfPacketPmd : PortDriver
 }
 
 /// <summary>A kernel interface as a port. Its rings exist from start to stop.</summary>
-internal sealed unsafe class AfPacketPort : Port
+internal sealed class AfPacketPort : Port
 {
-    private readonly SafeFileHandle _members;   // receive modes belong to this socket, and end with it whatever happens
-    private LinkStatus _link;
-    private bool _removed;
+    private readonly KernelMembers _members;
 
     internal AfPacketPort(PortContext context, AfPacketOptions options, KernelInterface netdev) : base(context)
     {
         Options = options;
         Netdev = netdev;
-        _members = OpenSocket();
+        _members = new KernelMembers(Name, netdev);
         Mtu = netdev.GetMtu();
         Info = new PortInfo
         {
@@ -75,36 +72,10 @@ internal sealed unsafe class AfPacketPort : Port
 
     /// <inheritdoc/>
     /// <remarks>Every call asks the kernel; changes since the last call are told as events.</remarks>
-    public override LinkStatus GetLink()
-    {
-        LinkStatus link = Netdev.GetLink();
-        if (link != _link)
-        {
-            _link = link;
-            Raise(PortEvent.LinkChanged);
-        }
-        if (!link.Up && !_removed && !Netdev.Exists)
-        {
-            _removed = true;
-            Raise(PortEvent.Removed);
-        }
-        return link;
-    }
+    public override LinkStatus GetLink() => Netdev.PollLink(Raise);
 
     /// <summary>A packet socket that receives nothing yet.</summary>
-    internal SafeFileHandle OpenSocket()
-    {
-        try
-        {
-            return Socket.Open(Socket.AF_PACKET, Socket.SOCK_RAW, 0);
-        }
-        catch (NativeException e) when (e.Errno == Errno.EPERM)
-        {
-            throw new DeviceException($"device '{Name}': no right to open a packet socket",
-                why: "packet sockets need CAP_NET_RAW",
-                fix: "run as root, or: sudo setcap cap_net_raw,cap_net_admin+ep PROGRAM", errno: Errno.EPERM);
-        }
-    }
+    internal SafeFileHandle OpenSocket() => KernelMembers.OpenSocket(Name);
 
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config) =>
@@ -152,35 +123,21 @@ internal sealed unsafe class AfPacketPort : Port
     protected override void OnSetMacAddress(MacAddress address) => Netdev.SetMac(address);
 
     /// <inheritdoc/>
-    protected override void OnAddMacAddress(MacAddress address) => SetMember(true, AddressKind(address), address);
+    protected override void OnAddMacAddress(MacAddress address) => _members.SetAddress(true, address);
 
     /// <inheritdoc/>
-    protected override void OnRemoveMacAddress(MacAddress address) => SetMember(false, AddressKind(address), address);
+    protected override void OnRemoveMacAddress(MacAddress address) => _members.SetAddress(false, address);
 
     /// <inheritdoc/>
-    protected override void OnSetPromiscuous(bool on) => SetMember(on, IfPacket.PACKET_MR_PROMISC, default);
+    protected override void OnSetPromiscuous(bool on) => _members.Set(on, IfPacket.PACKET_MR_PROMISC);
 
     /// <inheritdoc/>
-    protected override void OnSetAllMulticast(bool on) => SetMember(on, IfPacket.PACKET_MR_ALLMULTI, default);
+    protected override void OnSetAllMulticast(bool on) => _members.Set(on, IfPacket.PACKET_MR_ALLMULTI);
 
     /// <inheritdoc/>
     protected override void OnClose()
     {
         _members.Dispose();
         Netdev.Dispose();
-    }
-
-    private static ushort AddressKind(MacAddress address) =>
-        address.IsMulticast ? IfPacket.PACKET_MR_MULTICAST : IfPacket.PACKET_MR_UNICAST;
-
-    private void SetMember(bool on, ushort kind, MacAddress address)
-    {
-        var member = new packet_mreq { mr_ifindex = Netdev.Index, mr_type = kind, mr_alen = 6 };
-        address.Write(new Span<byte>(member.mr_address, 6));
-        int option = on ? IfPacket.PACKET_ADD_MEMBERSHIP : IfPacket.PACKET_DROP_MEMBERSHIP;
-        if (Socket.TrySetOption(_members, Socket.SOL_PACKET, option, member) || !on)
-            return;   // dropping fails only where the interface is gone
-        var errno = (Errno)Marshal.GetLastPInvokeError();
-        throw new DeviceException($"device '{Name}': cannot change what {Options.Interface} receives", errno: errno);
     }
 }

@@ -14,6 +14,8 @@ internal sealed unsafe class KernelInterface : IDisposable
     private readonly string _device;
     private int? _mtuBefore;
     private MacAddress? _macBefore;
+    private LinkStatus _link;
+    private bool _removed;
 
     private KernelInterface(SafeFileHandle socket, string device, string name)
     {
@@ -64,6 +66,24 @@ internal sealed unsafe class KernelInterface : IDisposable
         bool up = Exists && Call(SockIos.SIOCGIFFLAGS, ref request) == Errno.None
             && (request.ifr_flags & Running) == Running;
         return new LinkStatus(up, up ? GetSpeedMbps() : 0);
+    }
+
+    /// <summary>The same, and what has changed since the last call is told.</summary>
+    /// <param name="raise">Called with each event.</param>
+    internal LinkStatus PollLink(Action<PortEvent> raise)
+    {
+        LinkStatus link = GetLink();
+        if (link != _link)
+        {
+            _link = link;
+            raise(PortEvent.LinkChanged);
+        }
+        if (!link.Up && !_removed && !Exists)
+        {
+            _removed = true;
+            raise(PortEvent.Removed);
+        }
+        return link;
     }
 
     /// <summary>The MTU in bytes.</summary>

@@ -60,6 +60,27 @@ internal sealed unsafe class PacketVector : IDisposable
         Unsafe.CopyBlockUnaligned(target, mbuf->BufAddr + mbuf->DataOff, Math.Min(part, length));
     }
 
+    /// <summary>Copies bytes from within a packet, and goes on to those behind them.</summary>
+    /// <param name="mbuf">The segment to begin in; then the one to go on in.</param>
+    /// <param name="skip">Its bytes to pass over; then those of the segment to go on in.</param>
+    /// <param name="target">Where to.</param>
+    /// <param name="length">As many as the packet has left, or fewer.</param>
+    internal static void GatherOn(ref MbufHeader* mbuf, ref uint skip, byte* target, uint length)
+    {
+        while (length != 0)
+        {
+            uint part = Math.Min(length, mbuf->DataLen - skip);
+            Unsafe.CopyBlockUnaligned(target, mbuf->BufAddr + mbuf->DataOff + skip, part);
+            target += part;
+            length -= part;
+            skip += part;
+            if (skip != mbuf->DataLen || mbuf->Next == null)
+                continue;
+            mbuf = mbuf->Next;
+            skip = 0;
+        }
+    }
+
     /// <summary>Copies the first bytes of a packet, its VLAN tag put in where TX_VLAN asks for it.</summary>
     /// <param name="mbuf">The packet.</param>
     /// <param name="target">Where to.</param>
