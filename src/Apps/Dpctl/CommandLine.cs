@@ -41,6 +41,7 @@ internal static class CommandLine
     {
         Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
         Status(host, console, output), Bind(host, console), Unbind(host, console),
+        XdpVerbs.Build(host, console),
     };
 
     private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)

@@ -130,10 +130,10 @@ internal sealed partial class AfXdpPort : Port
     protected override void OnRemoveMacAddress(MacAddress address) => _members.SetAddress(false, address);
 
     /// <inheritdoc/>
-    protected override void OnSetPromiscuous(bool on) => _members.Set(on, IfPacket.PACKET_MR_PROMISC);
+    protected override void OnSetPromiscuous(bool on) => SetMode(on, IfPacket.PACKET_MR_PROMISC, "promisc");
 
     /// <inheritdoc/>
-    protected override void OnSetAllMulticast(bool on) => _members.Set(on, IfPacket.PACKET_MR_ALLMULTI);
+    protected override void OnSetAllMulticast(bool on) => SetMode(on, IfPacket.PACKET_MR_ALLMULTI, "allmulticast");
 
     /// <inheritdoc/>
     protected override void AddXstats(ICollection<Xstat> xstats)
@@ -169,6 +169,21 @@ internal sealed partial class AfXdpPort : Port
         _members.Dispose();
         Netdev.Dispose();
         _ownPool?.Dispose();
+    }
+
+    /// <summary>An application without privileges has no such mode, rather than an error.</summary>
+    private void SetMode(bool on, ushort kind, string name)
+    {
+        try
+        {
+            _members.Set(on, kind);
+        }
+        catch (DeviceException e) when (e.Errno == Errno.EPERM && Options.Source != XdpSource.Own)
+        {
+            throw new DeviceException($"port {Name}: cannot change what {Options.Interface} receives",
+                why: "that needs CAP_NET_RAW", fix: $"run as root: ip link set {Options.Interface} {name} on",
+                errno: Errno.EOPNOTSUPP);
+        }
     }
 
     private PortInfo MakeInfo(int queues)

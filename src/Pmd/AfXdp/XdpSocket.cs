@@ -168,12 +168,18 @@ internal sealed unsafe class XdpSocket : IDisposable
     internal void TryBusyPoll(int budget)
     {
         // Without the right to switch it on, it may be on: whoever made the socket may have had it.
-        _ = Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_PREFER_BUSY_POLL, 1);
-        _ = Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_BUSY_POLL, BusyPollUs);
-        _ = Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_BUSY_POLL_BUDGET, budget);
+        SetBusyPoll(Handle, budget);
         BusyPolls = Socket.TryGetOption(Handle, Socket.SOL_SOCKET, Socket.SO_PREFER_BUSY_POLL, out int prefers)
             && prefers == 1
             && Socket.TryGetOption(Handle, Socket.SOL_SOCKET, Socket.SO_BUSY_POLL, out int time) && time != 0;
+    }
+
+    /// <summary>Asks for busy polling.</summary>
+    internal static void SetBusyPoll(SafeFileHandle socket, int budget)
+    {
+        _ = Socket.TrySetOption(socket, Socket.SOL_SOCKET, Socket.SO_PREFER_BUSY_POLL, 1);
+        _ = Socket.TrySetOption(socket, Socket.SOL_SOCKET, Socket.SO_BUSY_POLL, BusyPollUs);
+        _ = Socket.TrySetOption(socket, Socket.SOL_SOCKET, Socket.SO_BUSY_POLL_BUDGET, budget);
     }
 
     /// <summary>What the kernel counted. Any thread.</summary>
@@ -209,7 +215,9 @@ internal sealed unsafe class XdpSocket : IDisposable
         _ = Socket.TrySetOption(Handle, Socket.SOL_XDP, IfXdp.XDP_MAX_TX_SKB_BUDGET, Math.Min(slots, Budget));
         // Copying, the kernel counts what is on its way against this. Without CAP_NET_ADMIN the system's limit holds.
         int bytes = (int)slots * (Environment.SystemPageSize + 1024);
-        if (!Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_SNDBUFFORCE, bytes))
+        // One that was handed over has what it needs: asking for less would take it away.
+        if (!Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_SNDBUFFORCE, bytes)
+            && Socket.TryGetOption(Handle, Socket.SOL_SOCKET, Socket.SO_SNDBUF, out int now) && now < bytes)
             _ = Socket.TrySetOption(Handle, Socket.SOL_SOCKET, Socket.SO_SNDBUF, bytes);
     }
 
