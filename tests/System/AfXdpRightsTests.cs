@@ -28,8 +28,8 @@ public sealed class AfXdpRightsTests : IDisposable
         using var rig = new PortRig();
         Port port = rig.Start($"net_af_xdp0,iface={b},mode={mode}");
         using Process forward = AppProcess.StartAs(s_asNobody, "Forward", "--no-huge", "-l", AppProcess.Lcores(1),
-            "--vdev", $"net_af_xdp0,iface={a},use_cni=1,dp_path={server.Path}", "--", "--forward-mode", "io", "--port-topology",
-            "loop", "--total-num-mbufs", "1536", "--stats-period", "0");
+            "--vdev", $"net_af_xdp0,iface={a},use_cni=1,dp_path={server.Path}", "--", "--forward-mode", "io",
+            "--port-topology", "loop", "--total-num-mbufs", "1536", "--stats-period", "0");
         Task<string> errors = forward.StandardError.ReadToEndAsync();
         var back = new List<byte[]>();
         int sent = 0;
