@@ -14,7 +14,7 @@ internal static unsafe partial class Mman
     internal static readonly void* MAP_FAILED = (void*)-1;
 
     internal const int MADV_HUGEPAGE = 14, MADV_DONTDUMP = 16, MADV_POPULATE_WRITE = 23;
-    internal const uint MFD_CLOEXEC = 1, MFD_HUGETLB = 4;
+    internal const uint MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_HUGETLB = 4;
     internal const int MFD_HUGE_SHIFT = MAP_HUGE_SHIFT;
 
     [LibraryImport("libc", SetLastError = true)]

@@ -7,6 +7,7 @@ public static class Drivers
     public static IReadOnlyList<PortDriver> All { get; } =
     [
         new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new AfXdpPmd(), new PcapPmd(), new TapPmd(),
-        new TunPmd(), new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(),
+        new TunPmd(), new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(), new VirtioUserPmd(),
+        new VhostPmd(),
     ];
 }

@@ -70,6 +70,8 @@ internal static class LayoutTable
         new(N + "virtio_net_hdr", "linux/virtio_net.h", "struct virtio_net_hdr", "", Uapi),
         new(N + "virtio_net_hdr_v1_hash", "linux/virtio_net.h", "struct virtio_net_hdr_v1_hash",
             "hdr=- num_buffers=hdr.num_buffers", Uapi),
+        new("Dataplane.Pmd.vhost_vring_state", "linux/vhost_types.h", "struct vhost_vring_state", "", Uapi),
+        new("Dataplane.Pmd.vhost_vring_addr", "linux/vhost_types.h", "struct vhost_vring_addr", "", Uapi),
         new(N + "virtio_net_config", "linux/virtio_net.h", "struct virtio_net_config", "", Uapi),
         new(N + "virtio_pci_cap", "linux/virtio_pci.h", "struct virtio_pci_cap", "", Uapi),
         new(N + "vring_desc", "linux/virtio_ring.h", "struct vring_desc", "", Uapi),

@@ -24,6 +24,7 @@ public partial class HouseRulesTests
         "src/Pmd/Tap/TapPort.cs", "src/Pmd/Wire/WirePort.cs", "src/Pmd/Igb/IgbPort.cs", "src/Pmd/Intel/IntelPort.cs",
         "src/Pmd/Intel/IntelPort.Features.cs", "src/Pmd/Intel/IntelPort.Interrupts.cs", "src/Pmd/Intel/Stats.cs",
         "src/Pmd/Igbvf/IgbvfPort.cs", "src/Pmd/Igbvf/IgbvfPort.Filters.cs", "src/Pmd/Igbvf/Stats.cs",
+        "src/Pmd/Vhost/VhostPort.cs", "src/Pmd/Vhost/VhostPort.Connect.cs", "src/Pmd/Virtio/VhostUserTransport.cs",
         "src/Pmd/Virtio/VirtioPort.Control.cs", "src/Pmd/Virtio/VirtioPort.Start.cs",
         "src/Pmd/AfXdp/Stats.cs",
         "src/Pmd/AfPacket/RxQueue.cs",      // its lock orders closing and statistics; receiving does not take it

@@ -24,7 +24,7 @@ internal unsafe class PageSource(string prefix) : IDisposable
     /// <exception cref="NativeException">E.g. EMFILE.</exception>
     internal virtual SafeFileHandle Open(int node, nuint pageSizeBytes)
     {
-        uint flags = Mman.MFD_CLOEXEC;
+        uint flags = Mman.MFD_CLOEXEC | Mman.MFD_ALLOW_SEALING;   // whoever shares it seals its size
         if (pageSizeBytes > OrdinaryPageSize)
             flags |= Mman.MFD_HUGETLB | (uint)BitOperations.Log2(pageSizeBytes) << Mman.MFD_HUGE_SHIFT;
         string name = $"dataplane:{prefix}:node{node}:{HugepagePool.SizeName(pageSizeBytes)}";

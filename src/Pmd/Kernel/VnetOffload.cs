@@ -86,6 +86,38 @@ internal static unsafe class VnetOffload
         return true;
     }
 
+    /// <summary>Marks a packet by a header whose flags or gso_type are set. As with the kernel's drivers: open
+    /// checksums are left open where the application takes superframes too, and finished here where it
+    /// does not.</summary>
+    /// <param name="vnet">The header: a copy, that nobody else changes.</param>
+    /// <param name="packet">The packet, its length set.</param>
+    /// <param name="whole">Superframes are taken.</param>
+    /// <returns>False where the packet cannot be taken.</returns>
+    internal static bool TryReceive(virtio_net_hdr vnet, MbufHeader* packet, bool whole)
+    {
+        byte* frame = packet->BufAddr + packet->DataOff;
+        bool cut = vnet.gso_type != VirtioNet.VIRTIO_NET_HDR_GSO_NONE;
+        if ((vnet.flags & VirtioNet.VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)
+        {
+            bool inside = vnet.csum_start + vnet.csum_offset + 2 <= packet->DataLen;
+            if (whole && inside && TryMark(&vnet, frame, packet))
+                return true;
+            if (cut || packet->Next != null || !TryComplete(&vnet, frame, packet->DataLen))
+                return false;
+            packet->OlFlags |= MbufFlags.RxL4ChecksumGood;
+            return true;
+        }
+        if ((vnet.flags & VirtioNet.VIRTIO_NET_HDR_F_DATA_VALID) != 0)
+            packet->OlFlags |= MbufFlags.RxL4ChecksumGood;
+        if (!cut)
+            return true;
+        if (!whole)
+            return false;
+        packet->OlFlags |= MbufFlags.RxLro;
+        new Mbuf(packet).SetTxOffload(0, 0, 0, vnet.gso_size);
+        return true;
+    }
+
     /// <summary>Finishes the checksum of a frame of which the kernel made only the pseudo-header's part.</summary>
     /// <returns>False when the place is outside the frame.</returns>
     internal static bool TryComplete(virtio_net_hdr* vnet, byte* frame, int length)

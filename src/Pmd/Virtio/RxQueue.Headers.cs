@@ -107,39 +107,10 @@ internal sealed unsafe partial class VirtioRxQueue
             packet->RssHash = header->hash_value;
             packet->OlFlags |= MbufFlags.RxRssHash;
         }
-        if (_checksum && *(ushort*)header != 0 && !TryUnderstand(&header->hdr, packet))
+        if (_checksum && *(ushort*)header != 0 && !VnetOffload.TryReceive(header->hdr, packet, _whole))
             return false;
         if (_strip)
             VlanTag.Strip(packet);
-        return true;
-    }
-
-    /// <summary>Flags or gso_type are set. As with the kernel's drivers: open checksums are left open where the
-    /// application takes superframes too, and finished here where it does not.</summary>
-    private bool TryUnderstand(virtio_net_hdr* header, MbufHeader* packet)
-    {
-        // A copy: the device could change it while it is looked at.
-        virtio_net_hdr vnet = *header;
-        byte* frame = packet->BufAddr + packet->DataOff;
-        bool cut = vnet.gso_type != VirtioNet.VIRTIO_NET_HDR_GSO_NONE;
-        if ((vnet.flags & VirtioNet.VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)
-        {
-            bool inside = vnet.csum_start + vnet.csum_offset + 2 <= packet->DataLen;
-            if (_whole && inside && VnetOffload.TryMark(&vnet, frame, packet))
-                return true;
-            if (cut || packet->Next != null || !VnetOffload.TryComplete(&vnet, frame, packet->DataLen))
-                return false;
-            packet->OlFlags |= MbufFlags.RxL4ChecksumGood;
-            return true;
-        }
-        if ((vnet.flags & VirtioNet.VIRTIO_NET_HDR_F_DATA_VALID) != 0)
-            packet->OlFlags |= MbufFlags.RxL4ChecksumGood;
-        if (!cut)
-            return true;
-        if (!_whole)
-            return false;
-        packet->OlFlags |= MbufFlags.RxLro;
-        new Mbuf(packet).SetTxOffload(0, 0, 0, vnet.gso_size);
         return true;
     }
 }

@@ -87,7 +87,7 @@ internal sealed unsafe class VirtioDevice : IDisposable
     /// <exception cref="DeviceException">The device refuses the set.</exception>
     internal void Negotiate(ulong wanted)
     {
-        Features = wanted & Offered;
+        Features = wanted & Offered & Transport.ReadFeatures();   // one that came anew may offer less
         Transport.WriteFeatures(Features);
         Transport.Status |= VirtioConfig.VIRTIO_CONFIG_S_FEATURES_OK;
         if ((Transport.Status & VirtioConfig.VIRTIO_CONFIG_S_FEATURES_OK) != 0)

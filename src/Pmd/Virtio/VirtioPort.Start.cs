@@ -169,6 +169,10 @@ internal sealed unsafe partial class VirtioPort
     /// link where there is no interrupt for it. On the alarms' thread.</summary>
     private void Watch()
     {
+        // Not under the lock: it may wait for a back end that the interrupts' thread serves, which may wait for the
+        // lock.
+        if (Volatile.Read(ref _running))
+            _device.Transport.Watch();
         lock (_watchLock)
         {
             if (!_running)

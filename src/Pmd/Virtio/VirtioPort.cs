@@ -58,13 +58,13 @@ internal sealed unsafe partial class VirtioPort : Port
 
     /// <summary>Takes the device over, also when it throws no longer.</summary>
     /// <exception cref="DeviceException">It cannot be used; the transport is then still the caller's.</exception>
-    internal VirtioPort(PortContext context, VirtioOptions options, VirtioTransport transport, PciDevice? pci = null)
-        : base(context)
+    internal VirtioPort(PortContext context, VirtioOptions options, VirtioTransport transport, PciDevice? pci = null,
+        string driverName = "net_virtio") : base(context)
     {
         _options = options;
         _log = context.Eal.Log.CreateLogger("pmd.net.virtio");
         _device = new VirtioDevice(Name, transport);
-        Info = MakeInfo(pci);
+        Info = MakeInfo(pci, driverName);
         Mtu = Math.Min(Mtu, Info.MaxMtu);
         if (context.Function != null)
             context.Function.Lost += OnLost;
@@ -76,7 +76,7 @@ internal sealed unsafe partial class VirtioPort : Port
     /// <summary>The packed layout was agreed on.</summary>
     internal bool IsPacked => _device.Has(VirtioConfig.VIRTIO_F_RING_PACKED);
 
-    private PortInfo MakeInfo(PciDevice? pci)
+    private PortInfo MakeInfo(PciDevice? pci, string driverName)
     {
         VirtioDevice device = _device;
         int descriptors = QueueLimit();
@@ -93,7 +93,7 @@ internal sealed unsafe partial class VirtioPort : Port
         bool hash = fields != RssFields.None && device.Offers(VirtioNet.VIRTIO_NET_F_HASH_REPORT);
         return new PortInfo
         {
-            DriverName = "net_virtio",
+            DriverName = driverName,
             Pci = pci,
             NumaNode = pci?.NumaNode ?? 0,
             MaxRxQueues = device.MaxPairs,

@@ -69,6 +69,10 @@ internal abstract unsafe class VirtioTransport : IDisposable
     /// again.</summary>
     internal abstract void AcknowledgeConfig();
 
+    /// <summary>Called now and then while the device runs: a look at what nobody tells of. Any control path
+    /// thread.</summary>
+    internal virtual void Watch() { }
+
     /// <inheritdoc/>
     public abstract void Dispose();
 }

@@ -114,6 +114,10 @@ internal abstract unsafe class Virtqueue : IDisposable
     /// position.</summary>
     internal abstract uint NotificationData { get; }
 
+    /// <summary>Where a device that knows nothing of the queue begins, or goes on: behind what was used. As
+    /// vhost-user's SET_VRING_BASE has it. Control path, while no device uses the queue; its thread may.</summary>
+    internal abstract uint DevicePosition { get; }
+
     /// <summary>A split or packed queue, as the features say. Control path.</summary>
     internal static Virtqueue Create(int index, VirtqueueLayout layout, byte* memory, ulong memoryIova,
         ulong features) => layout.Packed ? new PackedVirtqueue(index, layout, memory, memoryIova, features)

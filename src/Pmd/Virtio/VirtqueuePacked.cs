@@ -45,6 +45,38 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
         (uint)Index | _next << 16 | ((_nextFlags & Avail) != 0 ? 1u << 31 : 0);
 
     /// <inheritdoc/>
+    /// <remarks>Without a device nothing more becomes used, so the place stays while the queue's thread takes what is;
+    /// only the way there changes, and is then gone again.</remarks>
+    internal override uint DevicePosition
+    {
+        get
+        {
+            uint at, from, free;
+            ushort flags;
+            do
+            {
+                (at, flags, free) = (from = Volatile.Read(ref _lastUsed), Volatile.Read(ref _usedFlags), FreeTail);
+                for (int steps = 0; steps < Size; steps++)
+                {
+                    ulong word = Volatile.Read(ref Word(at));   // V1
+                    if (((uint)(word >> FlagsShift) & (Avail | Used)) != flags)
+                        break;
+                    uint id = (uint)(word >> IdShift) & Mask, next;
+                    do
+                    {
+                        next = InOrder ? FreeIds[free++ & Mask] : id;
+                        Step(ref at, ref flags, Math.Max(1u, Counts[next]), Avail | Used);
+                    }
+                    while (next != id && ++steps < Size);
+                }
+            }
+            while (Volatile.Read(ref _lastUsed) != from);
+            uint position = at | ((flags & Used) != 0 ? 1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR : 0);
+            return position | position << 16;
+        }
+    }
+
+    /// <inheritdoc/>
     internal override bool HasUsed => _batchEnd != NoBatch
         || (Volatile.Read(ref _ring[_lastUsed].flags) & (Avail | Used)) == _usedFlags;   // V1
 

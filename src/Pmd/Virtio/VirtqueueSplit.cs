@@ -38,6 +38,9 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
     internal override uint NotificationData => (uint)Index | (uint)_published << 16;
 
     /// <inheritdoc/>
+    internal override uint DevicePosition => Volatile.Read(ref *_usedIndex);   // V1
+
+    /// <inheritdoc/>
     internal override bool HasUsed => Volatile.Read(ref *_usedIndex) != _lastUsed;   // V1
 
     /// <inheritdoc/>
