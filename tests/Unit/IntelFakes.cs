@@ -92,7 +92,7 @@ internal sealed unsafe class NicPort<TRx, TTx> : Port, IQueueDevice
     {
         DriverName = "net_nic",
         RxOffloads = (RxOffloads)0x1_ffff | RxOffloads.RssHash,
-        TxOffloads = (TxOffloads)0xffff,
+        TxOffloads = (TxOffloads)0x1_ffff,
         MinDescriptors = 64,
         DescriptorMultiple = 32,
         DefaultDescriptors = 64,

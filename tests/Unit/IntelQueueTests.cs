@@ -1,3 +1,5 @@
+using Dataplane.Pmd;
+
 namespace Dataplane.Tests;
 
 /// <summary>Rings of igb and e1000e against a device of plain memory.</summary>
@@ -184,6 +186,79 @@ public sealed unsafe class IntelQueueTests
         Assert.Equal(1, rig.Rx.RxBurst(burst));
         Assert.Equal(PacketType.GetName(type), PacketType.GetName(burst[0].PacketType));
         burst[0].Free();
+    }
+
+    /// <summary>The vector path gives what the scalar one gives, whatever the device writes.</summary>
+    [Theory]
+    [InlineData("igb", false)]
+    [InlineData("e1000e", false)]
+    [InlineData("igb", true)]
+    [InlineData("e1000e", true)]
+    public void Receive_RandomDescriptors_VectorsEqualTheScalarTwin(string driver, bool restoresTags)
+    {
+        for (int seed = 0; seed < 6; seed++)
+        {
+            var config = new PortConfig
+            {
+                RxOffloads = RxOffloads.Scatter | (seed % 2 == 0 ? RxOffloads.RssHash | RxOffloads.Timestamp : 0)
+                    | (seed % 3 != 0 ? RxOffloads.VlanStrip | RxOffloads.Ipv4Checksum | RxOffloads.UdpChecksum : 0),
+                Mtu = 9000,
+            };
+            IntelRing.UseVectors = false;
+            using IntelRig scalar = IntelRig.Create(driver, config, restoresTags: restoresTags, stamp: 99);
+            IntelRing.UseVectors = true;
+            using IntelRig vector = IntelRig.Create(driver, config, restoresTags: restoresTags, stamp: 99);
+            Assert.Contains("scalar", scalar.Rx.BurstMode);
+            Assert.SkipUnless(vector.Rx.BurstMode.Contains("vector"), "this CPU has no SSE 4.1");
+            var random = new Random(seed);
+            for (int round = 0; round < 100; round++)
+            {
+                bool usual = random.Next(3) != 0;    // long runs of plain packets, and all sorts between them
+                for (int i = random.Next(12); i > 0; i--)
+                    Deliver(random, usual, scalar, vector);
+                int most = random.Next(1, 40);
+                List<string> expected = Take(scalar, most), got = Take(vector, most);
+                Assert.Equal(expected, got);
+            }
+            Assert.Equal(Told(scalar), Told(vector));
+        }
+
+        static string Told(IntelRig rig) => rig.Port.GetStats() is { } stats
+            ? $"{stats.RxPackets} {stats.RxBytes} {stats.RxErrors} {stats.RxNoMbuf} {rig.Pool.AvailableCount}" : "";
+    }
+
+    private static void Deliver(Random random, bool usual, params IntelRig[] rigs)
+    {
+        const uint Any = Vlan | UdpChecked | L4Checked | IpChecked | L4Error | IpError | 4 | 0xf << 16;
+        byte[] frame = IntelRig.Frame(usual || random.Next(4) != 0 ? random.Next(60, 1500) : random.Next(2000, 7000),
+            random.Next(256));
+        uint status = (uint)random.Next() * 2 & (usual ? Any & ~(Vlan | Stamped) : Any);
+        ulong info = (ulong)random.NextInt64();
+        var tag = (ushort)random.Next(65536);
+        foreach (IntelRig rig in rigs)
+        {
+            rig.Model.Wire.Enqueue(frame);
+            rig.Model.Receive(status, info, tag);
+        }
+    }
+
+    /// <summary>All that is told of each packet received.</summary>
+    private static List<string> Take(IntelRig rig, int most)
+    {
+        var burst = new Mbuf[most];
+        int got = rig.Rx.RxBurst(burst);
+        MbufField<ulong> stamp = MbufDynamic.RegisterField<ulong>(rig.Eal.Memory, MbufDynamic.TimestampField);
+        var told = new List<string>();
+        foreach (Mbuf packet in burst.AsSpan(0, got))
+        {
+            MbufHeader* m = packet.Header;
+            bool stamped = (m->OlFlags & MbufFlags.RxIeee1588Ptp) != 0;
+            told.Add($"{m->DataOff} {m->RefCnt} {m->NbSegs} {m->Port} {m->OlFlags:x} {m->PacketType:x} {m->PktLen} "
+                + $"{m->DataLen} {m->VlanTci:x} {m->RssHash:x} {(stamped ? stamp.Of(packet) : 0)} "
+                + Convert.ToHexString(DriverRig.BytesOf(packet).AsSpan(0, 40)));
+            packet.Free();
+        }
+        return told;
     }
 
     [Fact]

@@ -34,6 +34,55 @@ public sealed unsafe class IntelTransmitTests
         Assert.Equal(50, rig.Tx.ReclaimTx());
     }
 
+    /// <summary>Plain packets, some with a context before them, some of several segments: all are sent as they are and
+    /// come back, freed with a look or without.</summary>
+    [Theory]
+    [InlineData("igb", false)]
+    [InlineData("igb", true)]
+    [InlineData("e1000e", false)]
+    [InlineData("e1000e", true)]
+    public void Burst_AnyMix_IsSentInOrderAndFreed(string driver, bool fastFree)
+    {
+        using IntelRig rig = IntelRig.Create(driver, s_all with
+        {
+            TxOffloads = s_all.TxOffloads | (fastFree ? TxOffloads.FastFree : 0),
+        });
+        var random = new Random(11);
+        int made = 0, seen = 0;
+        for (int round = 0; round < 3000; round++)
+        {
+            var packets = new Mbuf[random.Next(1, 40)];
+            if (rig.Pool.AvailableCount < 3 * packets.Length)
+                packets = [];
+            for (int i = 0; i < packets.Length; i++)
+                packets[i] = Any(made + i);
+            int sent = rig.Tx.TxBurst(packets);
+            made += sent;
+            foreach (Mbuf left in packets.AsSpan(sent))
+                left.Free();
+            rig.Model.Send(random.Next(60));
+            for (; rig.Model.Wire.TryDequeue(out byte[]? frame); seen++)
+                Assert.Equal(seen, BitConverter.ToInt32(frame, 14));
+        }
+        rig.Model.Send();
+        Assert.InRange(made, 20_000, int.MaxValue);
+        Assert.Equal(made, seen + rig.Model.Wire.Count);
+        rig.Port.Stop();
+        Assert.Equal(IntelRig.PoolSize, rig.Pool.AvailableCount);
+
+        Mbuf Any(int number)
+        {
+            Mbuf packet = rig.Make(1, 100)[0];
+            BitConverter.TryWriteBytes(packet.Data[14..], number);
+            int kind = random.Next(12);
+            if (kind == 0)
+                (packet.Flags, packet.VlanTci) = (MbufFlags.TxVlan, 5);
+            else if (kind == 1)
+                Assert.True(packet.TryChain(rig.Make(1, 100)[0]));
+            return packet;
+        }
+    }
+
     [Fact]
     public void Igb_TcpSegmentation_HasContextAndPayload()
     {

@@ -58,6 +58,9 @@ internal sealed partial class VfioPciFunction : PciFunction
             if (!Reset())
                 log?.LogWarning("{Device} cannot be reset: it starts as its last user left it", device);
             SetCommand(CommandBusMaster, CommandMemory | CommandIo);
+            if (interrupts.OnlyKind is not InterruptKind.None and var only && MaxVectors(only) == 0)
+                log?.LogWarning("{Device} has no interrupts of kind {Kind} (--vfio-intr): it will have none", device,
+                    only);
             WatchLoss(Vfio.VFIO_PCI_REQ_IRQ_INDEX, PortLoss.Requested);
             WatchLoss(Vfio.VFIO_PCI_ERR_IRQ_INDEX, PortLoss.Error);
         }

@@ -2,8 +2,8 @@ using System.Runtime.CompilerServices;
 
 namespace Dataplane.Pmd;
 
-/// <summary>Packet types of the 82574L's extended receive descriptor: bits 19:16 of the status. 7.1.4.2. TCP and UDP
-/// are told apart by which checksum was checked.</summary>
+/// <summary>Packet types of the 82574L's extended receive descriptor: bits 19:16 of the status. TCP and UDP are told
+/// apart by which checksum was checked.</summary>
 internal readonly struct E1000eRxFormat : IRxFormat
 {
     private const uint L4Checked = 0x20, UdpChecked = 0x10;
@@ -32,7 +32,7 @@ internal readonly struct E1000eRxFormat : IRxFormat
 }
 
 /// <summary>The 82574L's transmit descriptors: legacy (7.2.10.1) where nothing or a tag is to be inserted, else a
-/// context (7.2.11.1) and extended data (7.2.11.2).</summary>
+/// context and extended data.</summary>
 internal readonly unsafe struct E1000eTxFormat : ITxFormat
 {
     private const uint DataType = 1 << 20, Segment = 1 << 26;

@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Logging;
+
 namespace Dataplane.Pmd;
 
 /// <summary>The <c>net_e1000e</c> driver: Intel 82574.</summary>
@@ -20,43 +22,25 @@ public sealed class E1000ePmd : PciPortDriver
     public override Port Create(PortContext context) => new E1000ePort(context);
 }
 
-/// <summary>An 82574. Sections of its datasheet, rev 3.4.</summary>
-internal sealed class E1000ePort : IntelPort
+/// <summary>An 82574. Sections of its datasheet, rev 2.7.</summary>
+internal sealed partial class E1000ePort : IntelPort
 {
     private const int OwnershipTimeoutUs = 100_000;
     private const uint VlanTag = 0x8100;        // IEEE 802.1Q
 
     internal E1000ePort(PortContext context) : base(context)
     {
+        Device.FirmwareSetsPhy = true;
         Device.TakePhy = TakePhy;
         Device.GivePhy = () => Registers.ClearBits(E1000eRegs.ExtcnfCtrl, E1000eRegs.ExtcnfSoftwareOwns);
-        Device.StartLink();
-        Info = new PortInfo
+        Info = Open("net_e1000e") with
         {
-            DriverName = "net_e1000e",
-            Pci = Function.Device,
-            NumaNode = Function.Device.NumaNode,
-            MacAddress = Address,
             MaxRxQueues = E1000eRegs.Queues,
             MaxTxQueues = E1000eRegs.Queues,
-            RxOffloads = RxOffloads.VlanStrip | RxOffloads.VlanFilter | RxOffloads.Ipv4Checksum
-                | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.Scatter | RxOffloads.RssHash,
-            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum
-                | TxOffloads.UdpChecksum | TxOffloads.TcpTso | TxOffloads.MultiSegments,
             MaxMtu = 9000,
-            MinRxBufferBytes = 1024,
-            MinDescriptors = 64,
-            MaxDescriptors = 4096,
-            DefaultDescriptors = 256,
-            DescriptorMultiple = 32,
-            MaxMacAddresses = 128,
             RssFields = RssFields.Ipv4 | RssFields.Ipv4Tcp | RssFields.Ipv6 | RssFields.Ipv6Tcp,
-            RssKeyBytes = 40,
-            RedirectionEntries = RedirectionEntries,
-            EepromBytes = Device.NvmBytes,
-            RxInterrupts = MaxRxVectors > 0,
-            LinkInterrupts = HasInterrupts,
         };
+        WarnOfPowerSaving();
     }
 
     /// <inheritdoc/>
@@ -72,7 +56,7 @@ internal sealed class E1000ePort : IntelPort
     protected override int ReceiveBufferBytes => (int)(Registers.Read(E1000eRegs.Pba) & 0xff) * 1024;
 
     /// <inheritdoc/>
-    /// <remarks>Tags are put in only while they are taken out too (CTRL.VME, 10.2.2.1): where the latter was not asked
+    /// <remarks>Tags are put in only while they are taken out too (CTRL.VME): where the latter was not asked
     /// for, receive puts them back.</remarks>
     protected override bool VlanMode => base.VlanMode || InsertsTags;
 
@@ -125,18 +109,6 @@ internal sealed class E1000ePort : IntelPort
         new IntelTxQueue<E1000eTxFormat>(this, this, index, config);
 
     /// <inheritdoc/>
-    protected override void OnConfigure(PortConfig config)
-    {
-        if (config.RxInterrupts && config.RxQueues > MaxRxVectors)
-            throw new ConfigException($"port {Name}: {config.RxQueues} receive queues cannot have interrupts",
-                why: $"the function has {MaxRxVectors + 1} vectors, and the link takes one",
-                fix: $"use {MaxRxVectors} queues");
-    }
-
-    /// <inheritdoc/>
-    protected override void Arm(RxQueue queue) => ((IntelRxQueue<E1000eRxFormat>)queue).Arm();
-
-    /// <inheritdoc/>
     protected override uint HashControl(RssFields fields) => fields == RssFields.None ? 0 : E1000eRegs.MrqcRss
         | ((fields & RssFields.Ipv4) != 0 ? IntelRegs.MrqcIpv4 : 0)
         | ((fields & RssFields.Ipv4Tcp) != 0 ? IntelRegs.MrqcTcpIpv4 : 0)
@@ -147,38 +119,28 @@ internal sealed class E1000ePort : IntelPort
     protected override void StartQueues()
     {
         Registers.Write(IntelRegs.Rfctl, IntelRegs.RfctlExtended | IntelRegs.RfctlNfsReadDisable
-            | IntelRegs.RfctlNfsWriteDisable);
-        Registers.Write(IntelRegs.Vet, VlanTag);    // 10.2.2.14's initial value, which QEMU loses at a reset
+            | IntelRegs.RfctlNfsWriteDisable | IntelRegs.RfctlAckDisable);
+        ApplyErrata();
+        Registers.Write(IntelRegs.Vet, VlanTag);    // its initial value, which QEMU loses at a reset
         Registers.Write(E1000eRegs.Rdtr, 0);
         Registers.Write(E1000eRegs.Radv, 0);
         // 4.6.5.
         foreach (RxQueue queue in RxQueues)
         {
-            var rx = (IntelRxQueue<E1000eRxFormat>)queue;
-            int n = rx.Index;
-            Registers.Write(E1000eRegs.Rdbal(n), (uint)rx.RingIova);
-            Registers.Write(E1000eRegs.Rdbah(n), (uint)(rx.RingIova >> 32));
-            Registers.Write(E1000eRegs.Rdlen(n), rx.RingBytes);
-            Registers.Write(E1000eRegs.Rdh(n), 0);
-            Registers.Write(E1000eRegs.Rdt(n), 0);
-            Registers.Write(E1000eRegs.Rxdctl(n), E1000eRegs.RxdctlThresholds);
+            IntelRing.Tell(Registers, E1000eRegs.Rdbal(queue.Index), queue);
+            Registers.Write(E1000eRegs.Rxdctl(queue.Index), E1000eRegs.RxdctlThresholds);
         }
         // 4.6.6.
         Registers.Write(IntelRegs.Tipg, E1000eRegs.TipgCopper);
         for (int n = 0; n < E1000eRegs.Queues; n++)
         {
+            Registers.Write(E1000eRegs.Txdctl(n), E1000eRegs.TxdctlThresholds);   // alike in both: an erratum (Linux)
             if (n >= TxQueues.Count)
             {
                 Registers.ClearBits(E1000eRegs.Tarc(n), E1000eRegs.TarcEnable);
                 continue;
             }
-            var tx = (IntelTxQueue<E1000eTxFormat>)TxQueues[n];
-            Registers.Write(E1000eRegs.Tdbal(n), (uint)tx.RingIova);
-            Registers.Write(E1000eRegs.Tdbah(n), (uint)(tx.RingIova >> 32));
-            Registers.Write(E1000eRegs.Tdlen(n), tx.RingBytes);
-            Registers.Write(E1000eRegs.Tdh(n), 0);
-            Registers.Write(E1000eRegs.Tdt(n), 0);
-            Registers.Write(E1000eRegs.Txdctl(n), E1000eRegs.TxdctlThresholds);
+            IntelRing.Tell(Registers, E1000eRegs.Tdbal(n), TxQueues[n]);
             Registers.SetBits(E1000eRegs.Tarc(n), E1000eRegs.TarcEnable);
         }
     }
@@ -188,12 +150,10 @@ internal sealed class E1000ePort : IntelPort
     {
         Registers.Write(IntelRegs.Tctl, TransmitControl | E1000eRegs.TctlMultipleRequests);
         Registers.Write(IntelRegs.Rctl, ReceiveControlNow());
-        foreach (RxQueue queue in RxQueues)
-            ((IntelRxQueue<E1000eRxFormat>)queue).GiveRing();
     }
 
     /// <inheritdoc/>
-    /// <remarks>Queues cannot be turned off one by one, and heads may only be set after a reset (10.2.5.4): so a reset
+    /// <remarks>Queues cannot be turned off one by one, and heads may only be set after a reset: so a reset
     /// of the MAC, which leaves the PHY and its link alone.</remarks>
     protected override void StopQueues()
     {
@@ -214,27 +174,22 @@ internal sealed class E1000ePort : IntelPort
                 rx |= E1000eRegs.CauseRxQueue0 << i;
             }
             Registers.Write(E1000eRegs.Ivar, allocation);
-            Registers.Write(E1000eRegs.Eiac, rx);        // 10.2.4.7: sent once, then off until asked for again
-            Registers.SetBits(IntelRegs.CtrlExt, E1000eRegs.CtrlExtPbaClear);
-            Registers.Write(IntelRegs.Ims, IntelRegs.CauseLinkChange | E1000eRegs.CauseOther);
+            Registers.Write(E1000eRegs.Eiac, rx);        // sent once, then off until asked for again
+            Registers.SetBits(IntelRegs.CtrlExt, E1000eRegs.CtrlExtAutoMask | E1000eRegs.CtrlExtPbaClear);
+            // Erratum 12: an interrupt may be lost when ICR is read while none is asserted. The vector for other causes
+            // comes for all of these, asked for or not, but asserts only for those asked for (Linux 116f4a640b31).
+            Registers.Write(IntelRegs.Ims, E1000eRegs.OtherCauses | E1000eRegs.CauseOther);
         }
         else
             Registers.Write(IntelRegs.Ims, IntelRegs.CauseLinkChange);
     }
 
     /// <inheritdoc/>
-    protected override void DisableInterrupts()
+    protected override void RearmLink(bool vectors)
     {
-        Registers.Write(IntelRegs.Imc, uint.MaxValue);
-        Device.Flush();
-    }
-
-    /// <inheritdoc/>
-    protected override void RearmLink()
-    {
-        // Reading does not clear causes while vectors are in use: 10.2.4.1.
-        Registers.Write(new WoReg32(IntelRegs.Icr.Offset), IntelRegs.CauseLinkChange | E1000eRegs.CauseOther);
-        Registers.Write(IntelRegs.Ims, IntelRegs.CauseLinkChange | E1000eRegs.CauseOther);
+        uint causes = vectors ? E1000eRegs.OtherCauses | E1000eRegs.CauseOther : IntelRegs.CauseLinkChange;
+        Registers.Write(new WoReg32(IntelRegs.Icr.Offset), causes);   // reading need not clear them: 10.2.4.1, case 3
+        Registers.Write(IntelRegs.Ims, causes);
     }
 
     /// <inheritdoc/>
@@ -246,14 +201,43 @@ internal sealed class E1000ePort : IntelPort
         return values;
     }
 
-    /// <summary>10.2.2: software owns MDIO while the bit stays set; firmware may hold it for a while.</summary>
-    private void TakePhy()
+    /// <summary>4.5.2: software owns MDIO once the bit it set reads back; firmware may hold it for a while.</summary>
+    private bool TakePhy()
     {
         Registers.SetBits(E1000eRegs.ExtcnfCtrl, E1000eRegs.ExtcnfSoftwareOwns);
-        if (!Device.TryWait(E1000eRegs.ExtcnfCtrl, E1000eRegs.ExtcnfSoftwareOwns, E1000eRegs.ExtcnfSoftwareOwns,
+        if (Device.TryWait(E1000eRegs.ExtcnfCtrl, E1000eRegs.ExtcnfSoftwareOwns, E1000eRegs.ExtcnfSoftwareOwns,
             OwnershipTimeoutUs))
-            throw new DeviceException($"device '{Name}': firmware does not give up MDIO",
-                why: $"EXTCNF_CTRL.MDIO_SW_OWNERSHIP could not be set in {OwnershipTimeoutUs} us",
-                fix: "a cold start resets firmware");
+            return true;
+        Device.GivePhy!();      // or it is granted when nobody waits for it any more
+        return false;
     }
+
+    /// <summary>What the 82574 is told after each reset because of its errata; README.md says which, and where that is
+    /// known from.</summary>
+    private void ApplyErrata()
+    {
+        Registers.SetBits(E1000eRegs.Gcr, E1000eRegs.GcrErrata | E1000eRegs.GcrL1WithoutL0s);
+        Registers.SetBits(E1000eRegs.Gcr2, E1000eRegs.Gcr2Errata);
+        Registers.ClearBits(IntelRegs.Ctrl, E1000eRegs.CtrlErrata);
+        Registers.Write(IntelRegs.CtrlExt, Registers.Read(IntelRegs.CtrlExt) & ~E1000eRegs.CtrlExtErrataClear
+            | E1000eRegs.CtrlExtErrataSet);
+        Registers.Write(E1000eRegs.Tarc(0), Registers.Read(E1000eRegs.Tarc(0)) & ~E1000eRegs.TarcErrataClear
+            | E1000eRegs.TarcErrataSet);
+    }
+
+    /// <summary>Linux does not let the 82574's link to the machine sleep (L0s, L1). VFIO keeps that register to itself:
+    /// all there is to do is to say so.</summary>
+    private void WarnOfPowerSaving()
+    {
+        const byte Express = 0x10;                   // PCI Express Base 4.0 §7.5.3: capability, link control
+        const int LinkControl = 0x10, Sleeps = 3;
+        int capability = Function.FindCapability(Express);
+        if (capability != 0 && (Function.ReadConfig16(capability + LinkControl) & Sleeps) != 0)
+            LogPowerSaving(Eal.Log.CreateLogger("pmd.net.e1000e"), Name, Function.Device.Address);
+    }
+
+    [LoggerMessage(LogLevel.Warning, "{Port}: its PCIe link may go to sleep (ASPM), which the 82574 bears badly: "
+        + "echo 0 | sudo tee /sys/bus/pci/devices/{Address}/link/l0s_aspm "
+        + "/sys/bus/pci/devices/{Address}/link/l1_aspm, or boot with pcie_aspm=off")]
+    private static partial void LogPowerSaving(ILogger logger, string port, PciAddress address);
 }

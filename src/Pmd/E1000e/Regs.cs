@@ -1,8 +1,8 @@
 namespace Dataplane.Pmd;
 
 /// <summary>
-/// Registers the 82574L has beyond <see cref="IntelRegs"/>. Offsets in bytes from the start of BAR 0; sections of its
-/// datasheet, rev 3.4. Queue registers are 0x100 apart, 2 queues each way.
+/// Registers the 82574 has beyond <see cref="IntelRegs"/>. Offsets in bytes from the start of BAR 0; sections of its
+/// datasheet, rev 2.7. Queue registers are 0x100 apart, 2 queues each way.
 /// </summary>
 internal static class E1000eRegs
 {
@@ -10,12 +10,21 @@ internal static class E1000eRegs
 
     // General: 10.2.2
 
-    /// <summary>Who may use MDIO and NVM: software or firmware.</summary>
+    /// <summary>Who may use MDIO and NVM: software or firmware. 10.2.2.15, 4.5.2.</summary>
     internal static RwReg32 ExtcnfCtrl => new(0x0f00);
     /// <summary>Packet buffer: KB for receive in the low half.</summary>
     internal static RwReg32 Pba => new(0x1000);
 
+    /// <summary>PCI Express control.</summary>
+    internal static RwReg32 Gcr => new(0x5b00);
+    /// <summary>PCI Express control, more of it.</summary>
+    internal static RwReg32 Gcr2 => new(0x5b64);
+
     internal const uint ExtcnfSoftwareOwns = 1 << 5;
+
+    // Without names in public; as Linux's e1000e and DPDK's e1000 write them. E1000ePort.ApplyErrata says why.
+    internal const uint GcrErrata = 1 << 22, GcrL1WithoutL0s = 1 << 27, Gcr2Errata = 1 << 0, CtrlErrata = 1 << 29,
+        CtrlExtErrataClear = 1 << 23, CtrlExtErrataSet = 1 << 22, TarcErrataClear = 0xfu << 27, TarcErrataSet = 1 << 26;
 
     // Interrupts: 10.2.4
 
@@ -25,6 +34,9 @@ internal static class E1000eRegs
     internal static RwReg32 Ivar => new(0x00e4);
 
     internal const uint CauseRxQueue0 = 1 << 20, CauseOther = 1 << 24;
+    /// <summary>What the vector for other causes comes for: link, overrun, MDIO, small packet, acknowledgement,
+    /// manageability. 10.2.4.1.</summary>
+    internal const uint OtherCauses = IntelRegs.CauseLinkChange | 1 << 6 | 1 << 9 | 1 << 16 | 1 << 17 | 1 << 18;
     internal const uint IvarValid = 8;
     internal const int IvarRxShift = 0, IvarTxShift = 8, IvarOtherShift = 16;
     internal const uint CtrlExtAutoMask = 1 << 24, CtrlExtPbaClear = 1u << 31;

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace Dataplane.Pmd;
 
 /// <summary>Packet types of the 82576's advanced receive descriptor: bits 10:4 of its first word are L3 and L4, bit 15
-/// is set where an EtherType filter matched. 7.1.5.2.</summary>
+/// is set where an EtherType filter matched.</summary>
 internal readonly struct IgbRxFormat : IRxFormat
 {
     private const uint IPv4 = 1, IPv4Options = 2, IPv6 = 4, IPv6Extensions = 8, Tcp = 0x10, Udp = 0x20, Sctp = 0x40,
@@ -31,7 +31,7 @@ internal readonly struct IgbRxFormat : IRxFormat
     }
 }
 
-/// <summary>The 82576's advanced transmit descriptors. 7.2.2.2 context, 7.2.2.3 data.</summary>
+/// <summary>The 82576's advanced transmit descriptors: context and data.</summary>
 internal readonly unsafe struct IgbTxFormat : ITxFormat
 {
     private const uint ContextType = 2 << 20, DataType = 3 << 20, Segment = 1u << 31;

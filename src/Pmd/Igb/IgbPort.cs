@@ -24,7 +24,7 @@ public sealed class IgbPmd : PciPortDriver
     public override Port Create(PortContext context) => new IgbPort(context);
 }
 
-/// <summary>An 82576. Sections of its datasheet, rev 2.87.</summary>
+/// <summary>An 82576.</summary>
 internal sealed class IgbPort : IntelPort
 {
     private const int UnicastEntries = 24, QueueTimeoutUs = 100_000;
@@ -32,41 +32,26 @@ internal sealed class IgbPort : IntelPort
     internal IgbPort(PortContext context) : base(context)
     {
         uint lan = Registers.Read(IntelRegs.Status) >> IntelRegs.StatusLanShift & 1;
-        uint phy = 2u << (int)lan;                                       // 8.7.3: bit 1 for port 0, 2 for port 1
-        Device.TakePhy = () => Device.Acquire(phy);
+        uint phy = 2u << (int)lan;           // of SW_FW_SYNC: bit 1 for port 0, 2 for port 1
+        Device.TakePhy = () =>
+        {
+            Device.Acquire(phy);
+            return true;
+        };
         Device.GivePhy = () => Device.Give(phy);
+        PortInfo info = Open("net_igb");
+        Info = info with
+        {
+            MaxRxQueues = IgbRegs.Queues,
+            MaxTxQueues = IgbRegs.Queues,
+            RxOffloads = info.RxOffloads | RxOffloads.Timestamp,
+            MaxMtu = 9728 - FrameOverheadBytes - 4,      // 9.5 KB with the check sequence
+            RssFields = RssFields.All,
+        };
         Registers.Write(IgbRegs.Eimc, uint.MaxValue);
         for (int i = IntelRegs.Addresses; i < UnicastEntries; i++)
             Device.SetAddress(i, default, valid: false);
-        Registers.SetBits(IntelRegs.CtrlExt, IgbRegs.CtrlExtPfResetDone); // 4.6.11.2: virtual functions may start
-        Device.StartLink();
-        Info = new PortInfo
-        {
-            DriverName = "net_igb",
-            Pci = Function.Device,
-            NumaNode = Function.Device.NumaNode,
-            MacAddress = Address,
-            MaxRxQueues = IgbRegs.Queues,
-            MaxTxQueues = IgbRegs.Queues,
-            RxOffloads = RxOffloads.VlanStrip | RxOffloads.VlanFilter | RxOffloads.Ipv4Checksum
-                | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.Scatter | RxOffloads.RssHash
-                | RxOffloads.Timestamp,
-            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum
-                | TxOffloads.UdpChecksum | TxOffloads.TcpTso | TxOffloads.MultiSegments,
-            MaxMtu = 9728 - FrameOverheadBytes - 4,                      // 9.5 KB with the check sequence: 8.11.2
-            MinRxBufferBytes = 1024,
-            MinDescriptors = 64,
-            MaxDescriptors = 4096,
-            DefaultDescriptors = 256,
-            DescriptorMultiple = 32,
-            MaxMacAddresses = 128,
-            RssFields = RssFields.All,
-            RssKeyBytes = 40,
-            RedirectionEntries = RedirectionEntries,
-            EepromBytes = Device.NvmBytes,
-            RxInterrupts = MaxRxVectors > 0,
-            LinkInterrupts = HasInterrupts,
-        };
+        Registers.SetBits(IntelRegs.CtrlExt, IgbRegs.CtrlExtPfResetDone);     // virtual functions may start
     }
 
     /// <inheritdoc/>
@@ -110,7 +95,7 @@ internal sealed class IgbPort : IntelPort
             return 0;
         uint low = Registers.Read(IntelRegs.Rxstmpl);
         ulong stamp = low | (ulong)Registers.Read(IntelRegs.Rxstmph) << 32;
-        _ = Registers.Read(IntelRegs.Rxsatrh);       // makes room for the next: 8.16.7
+        _ = Registers.Read(IntelRegs.Rxsatrh);       // makes room for the next
         return stamp;
     }
 
@@ -126,23 +111,11 @@ internal sealed class IgbPort : IntelPort
         new IntelTxQueue<IgbTxFormat>(this, this, index, config);
 
     /// <inheritdoc/>
-    protected override void OnConfigure(PortConfig config)
-    {
-        if (config.RxInterrupts && config.RxQueues > MaxRxVectors)
-            throw new ConfigException($"port {Name}: {config.RxQueues} receive queues cannot have interrupts",
-                why: $"the function has {MaxRxVectors + 1} vectors, and the link takes one",
-                fix: $"use {MaxRxVectors} queues");
-    }
-
-    /// <inheritdoc/>
     protected override void OnSetMtu(int mtu)
     {
         if (State == PortState.Started)
             Registers.Write(IgbRegs.Rlpml, (uint)(mtu + MaxFrameBytes - Mtu));
     }
-
-    /// <inheritdoc/>
-    protected override void Arm(RxQueue queue) => ((IntelRxQueue<IgbRxFormat>)queue).Arm();
 
     /// <inheritdoc/>
     protected override uint HashControl(RssFields fields) => fields == RssFields.None ? 0 : IgbRegs.MrqcRss
@@ -157,33 +130,22 @@ internal sealed class IgbPort : IntelPort
     protected override void StartQueues()
     {
         Registers.Write(IgbRegs.Rlpml, (uint)MaxFrameBytes);
+        Registers.SetBits(IntelRegs.Rfctl, IntelRegs.RfctlIPv6ExtensionDisable);  // an erratum, say Linux and DPDK
         StartClock();
-        // 4.5.9: one queue after another, off while its registers change.
+        // A queue is off while its registers change.
         foreach (RxQueue queue in RxQueues)
         {
-            var rx = (IntelRxQueue<IgbRxFormat>)queue;
-            int n = rx.Index;
+            int n = queue.Index;
             Registers.Write(IgbRegs.Rxdctl(n), 0);
-            Registers.Write(IgbRegs.Rdbal(n), (uint)rx.RingIova);
-            Registers.Write(IgbRegs.Rdbah(n), (uint)(rx.RingIova >> 32));
-            Registers.Write(IgbRegs.Rdlen(n), rx.RingBytes);
-            // With several queues one that nobody polls must not hold up the others: 7.1.3.
-            Registers.Write(IgbRegs.Srrctl(n), IgbRegs.SrrctlOneBuffer
-                | (uint)BufferKilobytes(rx.Pool, rx.Config, most: 63) | (RxQueues.Count > 1 ? IgbRegs.SrrctlDrop : 0));
-            Registers.Write(IgbRegs.Rdh(n), 0);
-            Registers.Write(IgbRegs.Rdt(n), 0);
+            IntelRing.Tell(Registers, IgbRegs.Rdbal(n), queue);
+            // With several queues one that nobody polls must not hold up the others.
+            Registers.Write(IgbRegs.Srrctl(n), IgbRegs.SrrctlOneBuffer | (RxQueues.Count > 1 ? IgbRegs.SrrctlDrop : 0)
+                | (uint)BufferKilobytes(queue.Pool, queue.Config, most: 63));
         }
-        // 4.5.10.
         foreach (TxQueue queue in TxQueues)
         {
-            var tx = (IntelTxQueue<IgbTxFormat>)queue;
-            int n = tx.Index;
-            Registers.Write(IgbRegs.Txdctl(n), 0);
-            Registers.Write(IgbRegs.Tdbal(n), (uint)tx.RingIova);
-            Registers.Write(IgbRegs.Tdbah(n), (uint)(tx.RingIova >> 32));
-            Registers.Write(IgbRegs.Tdlen(n), tx.RingBytes);
-            Registers.Write(IgbRegs.Tdh(n), 0);
-            Registers.Write(IgbRegs.Tdt(n), 0);
+            Registers.Write(IgbRegs.Txdctl(queue.Index), 0);
+            IntelRing.Tell(Registers, IgbRegs.Tdbal(queue.Index), queue);
         }
     }
 
@@ -196,14 +158,12 @@ internal sealed class IgbPort : IntelPort
         foreach (RxQueue queue in RxQueues)
             SetQueue(IgbRegs.Rxdctl(queue.Index), IgbRegs.RxdctlThresholds | IgbRegs.DctlEnable);
         Registers.Write(IntelRegs.Rctl, ReceiveControlNow());
-        foreach (RxQueue queue in RxQueues)
-            ((IntelRxQueue<IgbRxFormat>)queue).GiveRing();   // after the queue is on: 4.5.9
     }
 
     /// <inheritdoc/>
     protected override void StopQueues()
     {
-        // 4.5.9.2, 4.5.10.2: the device clears the bit when it has finished with the queue's memory.
+        // The device clears a queue's bit when it has finished with its memory.
         Registers.ClearBits(IntelRegs.Rctl, IntelRegs.RctlEnable);
         foreach (RxQueue queue in RxQueues)
             SetQueue(IgbRegs.Rxdctl(queue.Index), 0);
@@ -217,7 +177,7 @@ internal sealed class IgbPort : IntelPort
     {
         if (vectors)
         {
-            // 7.3.3: a vector each; one that was sent is off until it is asked for again.
+            // A vector each; one that was sent is off until it is asked for again.
             Registers.Write(IgbRegs.Gpie,
                 IgbRegs.GpieMultiple | IgbRegs.GpieAutoMask | IgbRegs.GpiePba | IgbRegs.GpieNonSelective);
             uint all = (1u << (1 + queues)) - 1;
@@ -236,16 +196,16 @@ internal sealed class IgbPort : IntelPort
     /// <inheritdoc/>
     protected override void DisableInterrupts()
     {
-        Registers.Write(IntelRegs.Imc, uint.MaxValue);
         Registers.Write(IgbRegs.Eimc, uint.MaxValue);
-        Device.Flush();
+        base.DisableInterrupts();
     }
 
     /// <inheritdoc/>
-    protected override void RearmLink()
+    protected override void RearmLink(bool vectors)
     {
         Registers.Write(IntelRegs.Ims, IntelRegs.CauseLinkChange);
-        Registers.Write(IgbRegs.Eims, 1);
+        if (vectors)
+            Registers.Write(IgbRegs.Eims, 1);
     }
 
     /// <inheritdoc/>
@@ -268,7 +228,7 @@ internal sealed class IgbPort : IntelPort
         return values;
     }
 
-    /// <summary>Counts nanoseconds: 16 of them each 16 ns. 8.16.3. Stamps Sync messages of PTP over Ethernet.</summary>
+    /// <summary>Counts nanoseconds: 16 of them each 16 ns. Stamps Sync messages of PTP over Ethernet.</summary>
     private void StartClock()
     {
         const uint EveryTick = 1 << 24, Nanoseconds = 16, Ptp = 0x88f7;

@@ -1,14 +1,14 @@
 namespace Dataplane.Pmd;
 
 /// <summary>
-/// Registers the 82576 has beyond <see cref="IntelRegs"/>. Offsets in bytes from the start of BAR 0; sections of its
-/// datasheet, rev 2.87. Queue registers are 0x40 apart, 16 queues each way.
+/// Registers the 82576 has beyond <see cref="IntelRegs"/>. Offsets in bytes from the start of BAR 0; names as its
+/// datasheet has them. Queue registers are 0x40 apart, 16 queues each way.
 /// </summary>
 internal static class IgbRegs
 {
     internal const int Queues = 16, MsixVectors = 25;
 
-    // Interrupts: 8.8
+    // Interrupts
 
     /// <summary>General purpose interrupt enable: how vectors behave.</summary>
     internal static RwReg32 Gpie => new(0x1514);
@@ -24,7 +24,7 @@ internal static class IgbRegs
     internal static RwReg32 Eiam => new(0x1530);
     /// <summary>Extended causes.</summary>
     internal static RcReg32 Eicr => new(0x1580);
-    /// <summary>Vectors of queues: bytes of receive n, transmit n, receive n + 8, transmit n + 8. 7.3.1.2.</summary>
+    /// <summary>Vectors of queues: bytes of receive n, transmit n, receive n + 8, transmit n + 8.</summary>
     internal static RwReg32 Ivar(int pair) => new(0x1700 + 4 * (uint)pair);
     /// <summary>Vectors of the TCP timer (byte 0) and all other causes (byte 1).</summary>
     internal static RwReg32 IvarMisc => new(0x1740);
@@ -32,7 +32,7 @@ internal static class IgbRegs
     internal const uint GpieNonSelective = 1 << 0, GpieMultiple = 1 << 4, GpieAutoMask = 1 << 30, GpiePba = 1u << 31;
     internal const uint IvarValid = 0x80;
 
-    // Receive: 8.10, 8.11
+    // Receive
 
     /// <summary>Bytes of the longest frame, check sequence counted.</summary>
     internal static RwReg32 Rlpml => new(0x5004);
@@ -42,7 +42,7 @@ internal static class IgbRegs
     internal static RwReg32 Rdbah(int queue) => new(0xc004 + 0x40 * (uint)queue);
     /// <summary>Bytes of the ring, a multiple of 128.</summary>
     internal static RwReg32 Rdlen(int queue) => new(0xc008 + 0x40 * (uint)queue);
-    /// <summary>Descriptor type, buffer size in KB, whether to drop when it has no descriptor. 8.10.2.</summary>
+    /// <summary>Descriptor type, buffer size in KB, whether to drop when it has no descriptor.</summary>
     internal static RwReg32 Srrctl(int queue) => new(0xc00c + 0x40 * (uint)queue);
     internal static RwReg32 Rdh(int queue) => new(0xc010 + 0x40 * (uint)queue);
     internal static RwReg32 Rdt(int queue) => new(0xc018 + 0x40 * (uint)queue);
@@ -57,12 +57,12 @@ internal static class IgbRegs
 
     internal const uint SrrctlOneBuffer = 1 << 25, SrrctlDrop = 1u << 31;
     internal const uint DctlEnable = 1 << 25;
-    /// <summary>Prefetch below 8 descriptors, 8 at least at once, write back each. 7.1.4.</summary>
+    /// <summary>Prefetch below 8 descriptors, 8 at least at once, write back each.</summary>
     internal const uint RxdctlThresholds = 8 | 8 << 8 | 1 << 16;
     internal const uint MrqcRss = 2;
     internal const uint EtqfEnable = 1 << 26, Etqf1588 = 1 << 30;
 
-    // Transmit: 8.12
+    // Transmit
 
     internal static RwReg32 Tdbal(int queue) => new(0xe000 + 0x40 * (uint)queue);
     internal static RwReg32 Tdbah(int queue) => new(0xe004 + 0x40 * (uint)queue);
@@ -71,16 +71,16 @@ internal static class IgbRegs
     internal static RwReg32 Tdt(int queue) => new(0xe018 + 0x40 * (uint)queue);
     internal static RwReg32 Txdctl(int queue) => new(0xe028 + 0x40 * (uint)queue);
 
-    /// <summary>Prefetch below 8 descriptors, 1 at least at once; status is written where it is asked for. 7.2.3.
-    /// </summary>
-    internal const uint TxdctlThresholds = 8 | 1 << 8;
+    /// <summary>Prefetch below 8 descriptors, 1 at least at once; each status that is asked for is written at once.
+    /// With 0 for that a virtual function at times does not write it (an erratum): DPDK and Linux use 1.</summary>
+    internal const uint TxdctlThresholds = 8 | 1 << 8 | 1 << 16;
 
-    // Time: 8.16
+    // Time
 
     /// <summary>Which message of PTP is stamped.</summary>
     internal static RwReg32 Tsyncrxcfg => new(0x5f50);
 
-    // Virtual functions: 8.14
+    // Virtual functions
 
     internal const uint CtrlExtPfResetDone = 1 << 14;
 }

@@ -94,7 +94,7 @@ internal sealed partial class IgbvfPort
             $"have one more address, {address}", "all functions share 24 of them, or the host has given it its own",
             "ip link set NAME vf NUMBER trust on");
 
-    /// <summary>Lets multicast frames through by a hash of 12 bits: others may come too. 7.1.2.1.</summary>
+    /// <summary>Lets multicast frames through by a hash of 12 bits: others may come too.</summary>
     private void SetMulticast(IReadOnlyList<MacAddress> addresses)
     {
         MacAddress[] groups = [.. addresses.Where(address => address.IsMulticast)];

@@ -21,8 +21,7 @@ public sealed class IgbvfPmd : PciPortDriver
 }
 
 /// <summary>
-/// A virtual function of the 82576. What it cannot do itself it asks the physical function's driver for. Sections of
-/// the 82576's datasheet, rev 2.87.
+/// A virtual function of the 82576. What it cannot do itself it asks the physical function's driver for.
 /// </summary>
 internal sealed partial class IgbvfPort : Port, IQueueDevice
 {
@@ -58,14 +57,13 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
             MaxTxQueues = 1,
             RxOffloads = RxOffloads.VlanStrip | RxOffloads.VlanFilter | RxOffloads.Ipv4Checksum
                 | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.Scatter,
-            TxOffloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum
-                | TxOffloads.UdpChecksum | TxOffloads.TcpTso | TxOffloads.MultiSegments,
+            TxOffloads = IntelPort.Offloads,
             MaxMtu = 9728 - FrameOverheadBytes - CrcBytes,
             MinRxBufferBytes = 1024,
             MinDescriptors = 64,
             MaxDescriptors = 4096,
             DefaultDescriptors = 256,
-            DescriptorMultiple = 32,
+            DescriptorMultiple = IntelRing.Batch,
             MaxMacAddresses = 32,
             RxInterrupts = Function.MaxVectors(InterruptKind.MsiX) > RxVectorIndex,
             LinkInterrupts = Function.MaxVectors(InterruptKind.MsiX) > MailboxVector,
@@ -149,7 +147,10 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
                 foreach (RxQueue queue in RxQueues)
                     StartRx((IntelRxQueue<IgbRxFormat>)queue);
                 foreach (TxQueue queue in TxQueues)
-                    StartTx((IntelTxQueue<IgbTxFormat>)queue);
+                {
+                    Registers.Write(IgbvfRegs.Txdctl, 0);
+                    IntelRing.Tell(Registers, IgbvfRegs.Tdbal, queue);
+                }
                 Function.SetBusMaster(true);
                 StartInterrupts();
                 EnableQueues();
@@ -239,24 +240,10 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
     {
         rx.Arm();
         Registers.Write(IgbvfRegs.Rxdctl, 0);
-        Registers.Write(IgbvfRegs.Rdbal, (uint)rx.RingIova);
-        Registers.Write(IgbvfRegs.Rdbah, (uint)(rx.RingIova >> 32));
-        Registers.Write(IgbvfRegs.Rdlen, rx.RingBytes);
-        // A queue that nobody polls must not hold up the other functions: 7.1.3.
+        IntelRing.Tell(Registers, IgbvfRegs.Rdbal, rx);
+        // A queue that nobody polls must not hold up the other functions.
         Registers.Write(IgbvfRegs.Srrctl, IgbRegs.SrrctlOneBuffer | IgbRegs.SrrctlDrop
             | (uint)IntelPort.BufferKilobytes(this, rx.Pool, rx.Config, most: 63));
-        Registers.Write(IgbvfRegs.Rdh, 0);
-        Registers.Write(IgbvfRegs.Rdt, 0);
-    }
-
-    private void StartTx(IntelTxQueue<IgbTxFormat> tx)
-    {
-        Registers.Write(IgbvfRegs.Txdctl, 0);
-        Registers.Write(IgbvfRegs.Tdbal, (uint)tx.RingIova);
-        Registers.Write(IgbvfRegs.Tdbah, (uint)(tx.RingIova >> 32));
-        Registers.Write(IgbvfRegs.Tdlen, tx.RingBytes);
-        Registers.Write(IgbvfRegs.Tdh, 0);
-        Registers.Write(IgbvfRegs.Tdt, 0);
     }
 
     private void EnableQueues()
@@ -266,7 +253,7 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
         foreach (RxQueue queue in RxQueues)
         {
             SetQueue(IgbvfRegs.Rxdctl, IgbRegs.RxdctlThresholds | IgbRegs.DctlEnable);
-            ((IntelRxQueue<IgbRxFormat>)queue).GiveRing();       // after the queue is on: 4.5.9
+            ((IntelRxQueue<IgbRxFormat>)queue).GiveRing();       // once the queue is on: before, the tail is not taken
         }
     }
 
@@ -284,7 +271,7 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
         Function.SetInterrupts(InterruptKind.MsiX, vectors);
         _interrupts = true;
         _rxVector = Config.RxInterrupts;
-        // 7.3.3: one that was sent is off until it is asked for again.
+        // One that was sent is off until it is asked for again.
         uint all = (1u << vectors) - 1;
         Registers.Write(IgbvfRegs.Vteiac, all);
         Registers.Write(IgbvfRegs.Vteiam, all);

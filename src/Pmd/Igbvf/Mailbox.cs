@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Dataplane.Pmd;
 
 /// <summary>
-/// Asks the driver of the physical function for what a virtual one cannot do itself. 7.10.2.9. One thread at a time.
+/// Asks the driver of the physical function for what a virtual one cannot do itself. One thread at a time.
 /// </summary>
 /// <param name="name">The port's name, for messages.</param>
 /// <param name="registers">BAR 0.</param>

@@ -2,7 +2,7 @@ namespace Dataplane.Pmd;
 
 /// <summary>
 /// Registers of a virtual function of the 82576, of its first pair of queues where they are a queue's. Offsets in bytes
-/// from the start of BAR 0; 8.14 of its datasheet, rev 2.87.
+/// from the start of BAR 0; names as its datasheet has them.
 /// </summary>
 internal static class IgbvfRegs
 {
@@ -16,7 +16,7 @@ internal static class IgbvfRegs
     internal static RwReg32 Vtctrl => new(0x0000);
     /// <summary>The physical function's STATUS: link and speed.</summary>
     internal static RwReg32 Status => new(0x0008);
-    /// <summary>Who has the mailbox, what is new in it; reading clears bits 4, 5 and 7. 7.10.2.9.</summary>
+    /// <summary>Who has the mailbox, what is new in it; reading clears bits 4, 5 and 7. Table 7-71.</summary>
     internal static RcReg32 V2PMailbox => new(0x0c40);
     /// <summary>The mailbox's memory, shared with the physical function.</summary>
     internal static RwReg32 Vmbmem(int word) => new(0x0800 + 4 * (uint)word);

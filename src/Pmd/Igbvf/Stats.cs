@@ -1,7 +1,7 @@
 namespace Dataplane.Pmd;
 
 /// <summary>The statistics registers of a virtual function, 32 bits that wrap: what they grew by is added up here. Any
-/// thread. 8.14.</summary>
+/// thread.</summary>
 internal sealed class IgbvfStats(Mmio registers)
 {
     private static readonly (string Name, RwReg32 Register)[] s_counters =

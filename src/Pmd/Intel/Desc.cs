@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Dataplane.Pmd;
 
 /// <summary>
-/// A receive descriptor: advanced one-buffer of the 82576 (7.1.5), extended of the 82574L (7.1.4). They differ only in
-/// where the packet's type is. Little-endian.
+/// A receive descriptor: advanced one-buffer of the 82576, extended of the 82574. They differ only in where the
+/// packet's type is. Little-endian.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 internal struct RxDescriptor
@@ -34,8 +34,8 @@ internal struct RxDescriptor
 }
 
 /// <summary>
-/// A transmit descriptor: advanced of the 82576 (7.2.2), legacy and extended of the 82574L (7.2.10, 7.2.11). Length in
-/// bits 15:0 of the command, and these bits are the same in all.
+/// A transmit descriptor: advanced of the 82576, legacy (82574 7.2.10.1) and extended of the 82574. Length in bits 15:0
+/// of the command, and these bits are the same in all.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 internal struct TxDescriptor

@@ -10,16 +10,16 @@ internal sealed partial class IntelDevice
     private uint? _ledBefore;
     private FlowControl _wanted = new(true, true);
 
-    /// <summary>Takes and gives MDIO, which firmware uses too.</summary>
-    internal Action? TakePhy { get; set; }
+    /// <summary>Takes MDIO, which firmware uses too. Returns false when firmware does not give it up.</summary>
+    internal Func<bool>? TakePhy { get; set; }
 
-    /// <inheritdoc cref="TakePhy"/>
+    /// <summary>Gives MDIO back.</summary>
     internal Action? GivePhy { get; set; }
 
     /// <summary>The PHY is powered down by <see cref="SetLink"/>.</summary>
     internal bool IsLinkOff { get; private set; }
 
-    /// <summary>The link. 82576 8.2.2, 82574L 10.2.2.</summary>
+    /// <summary>The link. 82574 10.2.2.2.</summary>
     internal LinkStatus GetLink()
     {
         uint status = Registers.Read(IntelRegs.Status);
@@ -29,12 +29,11 @@ internal sealed partial class IntelDevice
             (status & IntelRegs.StatusFd) != 0, Autonegotiated: true);
     }
 
-    /// <summary>Has the MAC follow the PHY, and the PHY find a link where it has none. 82576 4.5.7, 82574L 4.6.3.2.
-    /// </summary>
+    /// <summary>Has the MAC follow the PHY, and the PHY find a link where it has none. 82574 10.2.2.1.</summary>
     internal void StartLink()
     {
         uint control = Registers.Read(IntelRegs.Ctrl);
-        control &= ~(IntelRegs.CtrlForceSpeed | IntelRegs.CtrlForceDuplex | IntelRegs.CtrlLinkReset);
+        control &= ~(IntelRegs.CtrlForceSpeed | IntelRegs.CtrlForceDuplex);
         Registers.Write(IntelRegs.Ctrl, control | IntelRegs.CtrlSetLinkUp | IntelRegs.CtrlFd);
         ushort advertised = Advertisement(ReadPhy(PhyRegs.Advertise), _wanted);
         // A reset of the MAC leaves the PHY's link as it is; half a second or more is saved by not breaking it.
@@ -58,7 +57,7 @@ internal sealed partial class IntelDevice
             WritePhy(PhyRegs.Control, (ushort)(control | PhyRegs.ControlPowerDown));
     }
 
-    /// <summary>Sets up pause frames and when they are sent. 82576 4.5.8, 82574L 4.6.4.</summary>
+    /// <summary>Sets up pause frames and when they are sent.</summary>
     /// <param name="bufferBytes">Receive packet buffer.</param>
     /// <param name="frameBytes">Longest frame.</param>
     internal void SetPauseThresholds(int bufferBytes, int frameBytes)
@@ -108,7 +107,7 @@ internal sealed partial class IntelDevice
         ApplyPause(receive && _wanted.Receive, transmit && _wanted.Transmit);
     }
 
-    /// <summary>Blinks LED 0, or gives it back what it showed. 82576 7.5, 82574L 10.2.2.</summary>
+    /// <summary>Blinks LED 0, or gives it back what it showed.</summary>
     internal void SetLed(bool on)
     {
         uint now = Registers.Read(IntelRegs.Ledctl);
@@ -117,14 +116,16 @@ internal sealed partial class IntelDevice
             on ? now & ~IntelRegs.LedMask | IntelRegs.LedModeOn | IntelRegs.LedBlink : _ledBefore.Value);
     }
 
-    /// <summary>Reads a register of the PHY. 82576 8.2.4, 82574L 10.2.2.</summary>
+    /// <summary>Reads a register of the PHY. 82574 10.2.2.7.</summary>
     internal ushort ReadPhy(int register) => (ushort)Mdio(IntelRegs.MdicRead, register, 0);
 
     private void WritePhy(int register, ushort value) => Mdio(IntelRegs.MdicWrite, register, value);
 
     private uint Mdio(uint operation, int register, ushort value)
     {
-        TakePhy?.Invoke();
+        if (TakePhy?.Invoke() == false)
+            throw new DeviceException($"device '{name}': firmware does not give up MDIO",
+                why: "its hold on the interface of the PHY did not end in time", fix: "a cold start resets firmware");
         try
         {
             Registers.Write(IntelRegs.Mdic, operation | value | (uint)register << IntelRegs.MdicRegisterShift

@@ -7,7 +7,7 @@ internal sealed partial class IntelDevice
 {
     private const int NvmTimeoutUs = 100_000, SemaphoreTimeoutUs = 500_000;
 
-    /// <summary>Bytes of NVM, as the device reports it. 82576 8.4.1, 82574L 10.2.2.</summary>
+    /// <summary>Bytes of NVM, as the device reports it in EECD.</summary>
     internal int NvmBytes
     {
         get
@@ -27,7 +27,7 @@ internal sealed partial class IntelDevice
         }
     }
 
-    /// <summary>Reads a word. 82576 8.4.2, 82574L 10.2.2.</summary>
+    /// <summary>Reads a word by EERD.</summary>
     /// <exception cref="DeviceException">It does not come.</exception>
     internal ushort ReadNvm(int word)
     {
@@ -45,7 +45,7 @@ internal sealed partial class IntelDevice
             BinaryPrimitives.WriteUInt16LittleEndian(bytes[i..], ReadNvm((offset + i) / 2));
     }
 
-    /// <summary>Takes a resource that firmware and the other port use too. 82576 4.6.12.</summary>
+    /// <summary>Takes a resource that firmware and the other port use too: SWSM, then SW_FW_SYNC.</summary>
     /// <param name="bit">Its bit in SW_FW_SYNC.</param>
     /// <exception cref="DeviceException">It is not to be had.</exception>
     internal void Acquire(uint bit)

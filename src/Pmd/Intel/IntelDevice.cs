@@ -16,12 +16,17 @@ internal sealed partial class IntelDevice(string name, Mmio registers)
     /// <summary>BAR 0.</summary>
     internal Mmio Registers { get; } = registers;
 
-    /// <summary>The device answers: a register that has zeros reads as something else than all ones.</summary>
-    internal bool Answers => Registers.Read(IntelRegs.Status) != uint.MaxValue;
+    /// <summary>Firmware or hardware sets the PHY up after a reset (82574): MDIO is ours across the reset, 4.5.2, and
+    /// the PHY is left alone for 25 ms after, as Linux and DPDK do.</summary>
+    internal bool FirmwareSetsPhy { get; set; }
+
+    /// <summary>The device answers. One that is gone or switched off reads as all ones; in QEMU as zeros, which these
+    /// two never are together (a reset leaves CTRL with its full-duplex bit).</summary>
+    internal bool Answers => Registers.Read(IntelRegs.Status) is uint status && status != uint.MaxValue
+        && (status | Registers.Read(IntelRegs.Ctrl)) != 0;
 
     /// <summary>
-    /// Resets the device to what its NVM says; nothing is received, sent or signalled after. 82576 4.2.1.6.1 and 4.5.3,
-    /// 82574L 4.5 and 4.6.3.
+    /// Resets the device to what its NVM says; nothing is received, sent or signalled after. 82574 10.2.2.1.
     /// </summary>
     /// <exception cref="DeviceException">It does not answer, or not in time.</exception>
     internal void Reset()
@@ -30,15 +35,20 @@ internal sealed partial class IntelDevice(string name, Mmio registers)
         Registers.Write(IntelRegs.Imc, uint.MaxValue);
         Registers.Write(IntelRegs.Rctl, 0);
         Registers.Write(IntelRegs.Tctl, IntelRegs.TctlPadShort);
-        // No new DMA, and the end of what is under way; where that does not come, the reset ends it (82576 5.2.3.3.2).
+        // No new DMA, and the end of what is under way; where that does not come, the reset ends it (82574 3.1.3.10).
         Registers.SetBits(IntelRegs.Ctrl, IntelRegs.CtrlMasterDisable);
         TryWait(IntelRegs.Status, IntelRegs.StatusMasterEnabled, 0, ResetTimeoutUs);
+        bool ours = FirmwareSetsPhy && TakePhy!();   // a reset gives MDIO to the firmware: not while it is in use
         Registers.SetBits(IntelRegs.Ctrl, IntelRegs.CtrlReset);
         Delay(3000);      // registers must not be touched for 1 ms; 3 ms for the NVM to be read again
         RequireAnswer();
         Registers.PollUntil(IntelRegs.Ctrl, IntelRegs.CtrlReset, 0, ResetTimeoutUs);
+        if (ours)
+            GivePhy!();
         // Never comes where there is no NVM, as in some models; everything it would have set is set here.
         TryWait(IntelRegs.Eecd, IntelRegs.EecdAutoReadDone, IntelRegs.EecdAutoReadDone, 10_000);
+        if (FirmwareSetsPhy)
+            Delay(25_000);
         Registers.Write(IntelRegs.Imc, uint.MaxValue);
         _ = Registers.Read(IntelRegs.Icr);
         Registers.ClearBits(IntelRegs.Ctrl, IntelRegs.CtrlMasterDisable);
@@ -89,7 +99,8 @@ internal sealed partial class IntelDevice(string name, Mmio registers)
     {
         if (!Answers)
             throw new DeviceException($"device '{name}' does not answer",
-                why: "its registers read as all ones: it is gone, powered down, or its link to the machine is",
+                why: $"its registers read as 0x{Registers.Read(IntelRegs.Status):x}: it is gone, its power or memory "
+                    + "is off, or its link to the machine is",
                 fix: "look at dmesg; try: echo 1 | sudo tee /sys/bus/pci/devices/ADDRESS/reset, or a cold start",
                 see: "docs/setup/iommu.md");
     }
@@ -98,7 +109,7 @@ internal sealed partial class IntelDevice(string name, Mmio registers)
 /// <summary>Addresses, multicast and VLAN filters, RSS.</summary>
 internal sealed partial class IntelDevice
 {
-    /// <summary>The address the NVM gave the device. 82576 8.11.5, 82574L 10.2.5.</summary>
+    /// <summary>The address the NVM gave the device. 82574 10.2.5.22, 10.2.5.23.</summary>
     /// <exception cref="DeviceException">There is none.</exception>
     internal MacAddress ReadAddress()
     {
@@ -125,7 +136,7 @@ internal sealed partial class IntelDevice
         Registers.Write(rah, high | (valid ? IntelRegs.RahValid : 0));
     }
 
-    /// <summary>Lets multicast frames of a list through, by a hash of 12 bits: others may come too. 82576 7.1.2.1.
+    /// <summary>Lets multicast frames of a list through, by a hash of 12 bits: others may come too. 82574 10.2.5.21.
     /// </summary>
     internal void SetMulticast(IReadOnlyList<MacAddress> addresses)
     {
@@ -159,7 +170,7 @@ internal sealed partial class IntelDevice
             Registers.ClearBits(IntelRegs.Vfta(vlan >> 5), bit);
     }
 
-    /// <summary>Sets the key, and what is hashed. 82576 7.1.1.7, 82574L 7.1.11.</summary>
+    /// <summary>Sets the key, and what is hashed. 82576 7.1.1.7.</summary>
     /// <param name="key">40 bytes.</param>
     /// <param name="control">For MRQC.</param>
     internal void SetHash(ReadOnlySpan<byte> key, uint control)

@@ -29,10 +29,15 @@ internal abstract partial class IntelPort
     protected abstract void EnableInterrupts(bool vectors, int queues);
 
     /// <summary>Has the device signal nothing.</summary>
-    protected abstract void DisableInterrupts();
+    protected virtual void DisableInterrupts()
+    {
+        Registers.Write(IntelRegs.Imc, uint.MaxValue);
+        Device.Flush();
+    }
 
     /// <summary>Has the device signal the next change of the link.</summary>
-    protected abstract void RearmLink();
+    /// <param name="vectors">The device has a vector for each cause.</param>
+    protected abstract void RearmLink(bool vectors);
 
     private void StartInterrupts()
     {
@@ -77,7 +82,7 @@ internal abstract partial class IntelPort
             if (!Device.Answers)
                 return;
             bool changed = (Registers.Read(IntelRegs.Icr) & IntelRegs.CauseLinkChange) != 0;
-            RearmLink();
+            RearmLink(_kind == InterruptKind.MsiX);
             if (_kind == InterruptKind.IntX)
                 Function.UnmaskIntX();
             if (!changed)

@@ -10,11 +10,15 @@ internal abstract partial class IntelPort : Port, IQueueDevice
     /// <summary>Entries of the redirection table.</summary>
     protected const int RedirectionEntries = 128;
 
+    /// <summary>What every device of the family does for packets it sends.</summary>
+    internal const TxOffloads Offloads = TxOffloads.VlanInsert | TxOffloads.Ipv4Checksum | TxOffloads.TcpChecksum
+        | TxOffloads.UdpChecksum | TxOffloads.TcpTso | TxOffloads.MultiSegments | TxOffloads.FastFree;
+
     private const int CrcBytes = 4, MinBars = 0x10000;
     private bool _promiscuous, _allMulticast, _lost;
 
-    /// <summary>Takes the function, resets the device and has its PHY look for a link.</summary>
-    /// <exception cref="DeviceException">It does not answer, or is not what it should be.</exception>
+    /// <summary>Takes the function. A device's own class then calls <see cref="Open"/>.</summary>
+    /// <exception cref="DataplaneException">There is none, or it is not what it should be.</exception>
     protected IntelPort(PortContext context) : base(context)
     {
         context.Args.ThrowIfUnused();
@@ -25,10 +29,7 @@ internal abstract partial class IntelPort : Port, IQueueDevice
             throw new DeviceException($"device '{Name}': BAR 0 is too small",
                 $"it has 0x{Registers.SizeBytes:x} bytes, the registers take 0x{MinBars:x}");
         Device = new IntelDevice(Name, Registers);
-        Device.Reset();
         Stats = new IntelStats(Registers);
-        Address = Device.ReadAddress();
-        Function.Lost += OnLost;
     }
 
     /// <inheritdoc/>
@@ -43,11 +44,41 @@ internal abstract partial class IntelPort : Port, IQueueDevice
     /// <summary>The statistics registers.</summary>
     protected IntelStats Stats { get; }
 
-    /// <summary>The address the device came with.</summary>
-    protected MacAddress Address { get; }
-
     /// <summary>The longest frame received, check sequence counted.</summary>
     protected int MaxFrameBytes => Mtu + FrameOverheadBytes + CrcBytes;
+
+    /// <summary>Resets the device, and has its PHY look for a link.</summary>
+    /// <param name="driver">Its name.</param>
+    /// <returns>What all ports of the family say of themselves.</returns>
+    /// <exception cref="DeviceException">It does not answer.</exception>
+    protected PortInfo Open(string driver)
+    {
+        Device.Reset();
+        Function.Lost += OnLost;
+        MacAddress address = Device.ReadAddress();
+        Device.StartLink();
+        return new PortInfo
+        {
+            DriverName = driver,
+            Pci = Function.Device,
+            NumaNode = Function.Device.NumaNode,
+            MacAddress = address,
+            RxOffloads = RxOffloads.VlanStrip | RxOffloads.VlanFilter | RxOffloads.Ipv4Checksum
+                | RxOffloads.TcpChecksum | RxOffloads.UdpChecksum | RxOffloads.Scatter | RxOffloads.RssHash,
+            TxOffloads = Offloads,
+            MinRxBufferBytes = 1024,
+            MinDescriptors = 64,
+            MaxDescriptors = 4096,
+            DefaultDescriptors = 256,
+            DescriptorMultiple = IntelRing.Batch,
+            MaxMacAddresses = 128,
+            RssKeyBytes = 40,
+            RedirectionEntries = RedirectionEntries,
+            EepromBytes = Device.NvmBytes,
+            RxInterrupts = MaxRxVectors > 0,
+            LinkInterrupts = HasInterrupts,
+        };
+    }
 
     /// <inheritdoc/>
     public override string? FirmwareVersion
@@ -99,6 +130,15 @@ internal abstract partial class IntelPort : Port, IQueueDevice
     protected virtual bool VlanMode => (Config.RxOffloads & RxOffloads.VlanStrip) != 0;
 
     /// <inheritdoc/>
+    protected override void OnConfigure(PortConfig config)
+    {
+        if (config.RxInterrupts && config.RxQueues > MaxRxVectors)
+            throw new ConfigException($"port {Name}: {config.RxQueues} receive queues cannot have interrupts",
+                why: $"the function has {MaxRxVectors + 1} vectors, and the link takes one",
+                fix: $"use {MaxRxVectors} queues");
+    }
+
+    /// <inheritdoc/>
     protected override void OnStart()
     {
         try
@@ -110,11 +150,14 @@ internal abstract partial class IntelPort : Port, IQueueDevice
                 ApplyChecksums();
                 ApplyHash();
                 Device.SetPauseThresholds(ReceiveBufferBytes, MaxFrameBytes);
-                ArmQueues();
+                foreach (RxQueue queue in RxQueues)
+                    ((IIntelRxRing)queue).Arm();
                 StartQueues();
                 Function.SetBusMaster(true);
                 StartInterrupts();
                 EnableQueues();
+                foreach (RxQueue queue in RxQueues)
+                    ((IIntelRxRing)queue).GiveRing();   // once queues are on: before, the tail is not taken
             }
         }
         catch
@@ -184,15 +227,6 @@ internal abstract partial class IntelPort : Port, IQueueDevice
                 fix: "use a data room of a multiple of 1024 bytes, plus 128, or RxOffloads.Scatter");
         return kilobytes;
     }
-
-    private void ArmQueues()
-    {
-        foreach (RxQueue queue in RxQueues)
-            Arm(queue);
-    }
-
-    /// <summary>Fills a receive queue.</summary>
-    protected abstract void Arm(RxQueue queue);
 
     /// <summary>Unicast addresses go to the device's list, multicast ones to its table of hashes.</summary>
     private void ApplyAddresses(IReadOnlyList<MacAddress> addresses)

@@ -1,12 +1,12 @@
 namespace Dataplane.Pmd;
 
 /// <summary>
-/// Registers that Intel's gigabit MACs have at the same place. Offsets in bytes from the start of BAR 0. Sections:
-/// first of the 82576 datasheet (rev 2.87), then of the 82574L's (rev 3.4).
+/// Registers that Intel's gigabit MACs have at the same place. Offsets in bytes from the start of BAR 0. Names as the
+/// datasheets have them; sections are of the 82574's, rev 2.7 (README.md says what was checked against what).
 /// </summary>
 internal static class IntelRegs
 {
-    // General: 8.2, 10.2.2
+    // General: 10.2.2
 
     /// <summary>Device control.</summary>
     internal static RwReg32 Ctrl => new(0x0000);
@@ -31,7 +31,7 @@ internal static class IntelRegs
     /// <summary>LED modes, a byte each.</summary>
     internal static RwReg32 Ledctl => new(0x0e00);
 
-    internal const uint CtrlFd = 1 << 0, CtrlMasterDisable = 1 << 2, CtrlLinkReset = 1 << 3, CtrlSetLinkUp = 1 << 6,
+    internal const uint CtrlFd = 1 << 0, CtrlMasterDisable = 1 << 2, CtrlSetLinkUp = 1 << 6,
         CtrlForceSpeed = 1 << 11, CtrlForceDuplex = 1 << 12, CtrlReset = 1 << 26, CtrlRxPause = 1 << 27,
         CtrlTxPause = 1 << 28, CtrlVlanMode = 1 << 30, CtrlPhyReset = 1u << 31;
     internal const uint StatusFd = 1 << 0, StatusLinkUp = 1 << 1, StatusMasterEnabled = 1 << 19;
@@ -45,7 +45,7 @@ internal static class IntelRegs
     internal const int MdicRegisterShift = 16, MdicPhyShift = 21;
     internal const uint LedModeOn = 0xe, LedBlink = 1 << 7, LedMask = 0xff;
 
-    // Interrupts: 8.8, 10.2.4
+    // Interrupts: 10.2.4
 
     /// <summary>Causes; cleared by reading, or by writing ones.</summary>
     internal static RcReg32 Icr => new(0x00c0);
@@ -60,7 +60,7 @@ internal static class IntelRegs
 
     internal const uint CauseLinkChange = 1 << 2;
 
-    // Flow control: 8.5, 10.2.3
+    // Flow control
 
     /// <summary>Pause time, in 64-byte times.</summary>
     internal static RwReg32 Fcttv => new(0x0170);
@@ -71,7 +71,7 @@ internal static class IntelRegs
 
     internal const uint FcrtlXonEnable = 1u << 31;
 
-    // Receive: 8.10 and 8.11, 10.2.5
+    // Receive: 10.2.5
 
     /// <summary>Receive control.</summary>
     internal static RwReg32 Rctl => new(0x0100);
@@ -98,12 +98,13 @@ internal static class IntelRegs
     internal const uint RctlEnable = 1 << 1, RctlUnicastPromiscuous = 1 << 3, RctlMulticastPromiscuous = 1 << 4,
         RctlLongPackets = 1 << 5, RctlBroadcast = 1 << 15, RctlVlanFilter = 1 << 18, RctlStripCrc = 1 << 26;
     internal const uint RxcsumIp = 1 << 8, RxcsumTcpUdp = 1 << 9, RxcsumHashInstead = 1 << 13;
-    internal const uint RfctlNfsWriteDisable = 1 << 6, RfctlNfsReadDisable = 1 << 7, RfctlExtended = 1 << 15;
+    internal const uint RfctlNfsWriteDisable = 1 << 6, RfctlNfsReadDisable = 1 << 7, RfctlAckDisable = 1 << 12,
+        RfctlExtended = 1 << 15, RfctlIPv6ExtensionDisable = 1 << 16;
     internal const uint RahValid = 1u << 31;
     internal const uint MrqcTcpIpv4 = 1 << 16, MrqcIpv4 = 1 << 17, MrqcTcpIpv6Ex = 1 << 18, MrqcIpv6 = 1 << 20,
         MrqcTcpIpv6 = 1 << 21, MrqcUdpIpv4 = 1 << 22, MrqcUdpIpv6 = 1 << 23;
 
-    // Transmit: 8.12, 10.2.6
+    // Transmit: 10.2.6
 
     /// <summary>Transmit control.</summary>
     internal static RwReg32 Tctl => new(0x0400);
@@ -114,7 +115,7 @@ internal static class IntelRegs
         TctlCollisionMask = 0xff << 4, TctlCollisionDistance = 0x3f << 12, TctlDistanceMask = 0x3ff << 12,
         TctlRetransmitLate = 1 << 24;
 
-    // Semaphores shared with firmware and the other port: 8.7, 10.2.2
+    // Semaphores shared with firmware and the other port
 
     /// <summary>Software semaphore: reading sets bit 0.</summary>
     internal static RwReg32 Swsm => new(0x5b50);
@@ -124,7 +125,7 @@ internal static class IntelRegs
     internal const uint SwsmTaken = 1 << 0, SwsmFirmware = 1 << 1;
     internal const int SyncFirmwareShift = 16;
 
-    // Time: 8.16, 10.2.9
+    // Time
 
     /// <summary>System time, low half; reading it latches the high half.</summary>
     internal static RcReg32 Systiml => new(0xb600);
@@ -155,7 +156,7 @@ internal static class PhyRegs
 }
 
 /// <summary>
-/// Statistics registers, cleared by reading: 8.19, 10.2.7. Both devices have those listed here, at the same place.
+/// Statistics registers, cleared by reading. Both devices have those listed here, at the same place.
 /// </summary>
 internal static class StatRegs
 {

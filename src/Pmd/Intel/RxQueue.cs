@@ -1,4 +1,7 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Dataplane.Native;
 using Microsoft.Win32.SafeHandles;
 
@@ -8,10 +11,10 @@ namespace Dataplane.Pmd;
 /// A receive queue of the family. The ring always holds one mbuf per descriptor but for those taken and not replaced
 /// yet; mbufs are replaced 32 at a time, and the device is told once for many.
 /// </summary>
-internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : struct, IRxFormat
+internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue, IIntelRxRing where TFormat : struct, IRxFormat
 {
-    /// <summary>Mbufs replaced at a time; the number of descriptors is a multiple of it.</summary>
-    internal const int Batch = 32;
+    private const int Batch = IntelRing.Batch;
+    private const uint Four = 4;
 
     private readonly IQueueDevice _device;
     private readonly Mmio _registers;
@@ -22,7 +25,7 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
     private readonly uint* _types;
     private readonly MbufFlags* _flags;
     private readonly uint _count, _replaceAt;
-    private readonly bool _physical, _scatter;
+    private readonly bool _physical, _scatter, _vectors;
     private readonly ulong _toData;          // from an mbuf's header to the address of its data, behind an IOMMU
     private readonly ulong _rearm;
     private readonly MbufFlags _hashFlag, _stampFlag;
@@ -47,6 +50,7 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
         var fresh = new MbufTemplate(Mbuf.DefaultHeadroom, port.Id, 0);
         _rearm = Unsafe.As<MbufTemplate, ulong>(ref fresh);
         _scatter = (config.Offloads & RxOffloads.Scatter) != 0;
+        _vectors = IntelRing.UseVectors && Sse41.IsSupported;
         _hashFlag = (config.Offloads & RxOffloads.RssHash) != 0 ? MbufFlags.RxRssHash : 0;
         _rare = RxDescriptor.EndOfPacket | (restoreTags ? RxDescriptor.Vlan : 0);
         if ((config.Offloads & RxOffloads.Timestamp) != 0)
@@ -70,14 +74,14 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
         RingIova = container.ToIova(_ring).Value;
     }
 
-    /// <summary>Where the device finds the ring.</summary>
-    internal ulong RingIova { get; }
-
-    /// <summary>Length of the ring.</summary>
-    internal uint RingBytes => _count * (uint)sizeof(RxDescriptor);
+    /// <inheritdoc/>
+    public ulong RingIova { get; }
 
     /// <inheritdoc/>
-    public override string BurstMode => "scalar, 64 bits at a time";
+    public uint RingBytes => _count * (uint)sizeof(RxDescriptor);
+
+    /// <inheritdoc/>
+    public override string BurstMode => _vectors ? "vector, 128 bits" : "scalar, 64 bits at a time";
 
     /// <inheritdoc/>
     public override int WaitingCount
@@ -121,16 +125,15 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
             Eventfd.Drain(fd);
     }
 
-    /// <summary>Fills the ring with mbufs, before the device is told of it. Where the pool has too few just now, with
-    /// those there are; polling adds the others when they come back.</summary>
-    internal void Arm()
+    /// <inheritdoc/>
+    public void Arm()
     {
         (_next, _refill, _empty) = (0, 0, _count);
         Replace(tell: false, count: true);
     }
 
-    /// <summary>Gives the device the ring: all that has mbufs but the last, since head = tail means none.</summary>
-    internal void GiveRing()
+    /// <inheritdoc/>
+    public void GiveRing()
     {
         if (_empty < _count)
             _registers.Write(_tail, TailOf(_refill));
@@ -159,9 +162,9 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
     protected override int Receive(Span<Mbuf> burst)
     {
         RxDescriptor* ring = _ring;
-        uint next = _next, armed = _count - _empty, taken = 0, rare = _rare;
         ulong rearm = _rearm, bytes = 0;
-        int received = 0;
+        int received = _vectors && burst.Length >= Four ? ReceiveFours(burst, ref bytes) : 0;
+        uint next = _next, armed = _count - _empty, taken = 0, rare = _rare;
         while (received < burst.Length && taken < armed)
         {
             ulong status = Volatile.Read(ref ring[next].Status);     // I0
@@ -191,8 +194,56 @@ internal sealed unsafe class IntelRxQueue<TFormat> : RxQueue where TFormat : str
         _empty += taken;
         Stats->Bytes += bytes;
         if (_empty >= _replaceAt)            // also where nothing came: a dry pool may have left the device nothing
-            Replace(tell: true, count: taken != 0);
+            Replace(tell: true, count: received != 0 || taken != 0);
         return received;
+    }
+
+    /// <summary>Takes packets by four as long as all four are there and of the usual kind: the same as the loop of
+    /// <see cref="Receive"/>, with two stores for each header.</summary>
+    /// <returns>How many.</returns>
+    private int ReceiveFours(Span<Mbuf> burst, ref ulong bytes)
+    {
+        const uint Usual = RxDescriptor.Done | RxDescriptor.EndOfPacket;
+        uint next = _next, armed = _count - _empty, mask = _rare | RxDescriptor.Done;
+        uint most = _head != null ? 0 : Math.Min(Math.Min((uint)burst.Length, armed), _count - next);
+        uint received = 0;
+        Vector128<ulong> rearm = Vector128.CreateScalar(_rearm);
+        // Type (filled in after), packet length, data length, tag, hash: from length at 12, tag at 14, hash at 4.
+        Vector128<byte> order = Vector128.Create(0xffff_0d0c_ffff_ffff, 0x0706_0504_0f0e_0d0c).AsByte();
+        ulong sum = 0;
+        ref Mbuf to = ref MemoryMarshal.GetReference(burst);
+        for (; received + Four <= most; received += Four)
+        {
+            RxDescriptor* d = _ring + next + received;
+            ulong s3 = Volatile.Read(ref d[3].Status), s2 = Volatile.Read(ref d[2].Status);        // I0
+            ulong s1 = Volatile.Read(ref d[1].Status), s0 = Volatile.Read(ref d[0].Status);
+            if (((((uint)s0 ^ Usual) | ((uint)s1 ^ Usual) | ((uint)s2 ^ Usual) | ((uint)s3 ^ Usual)) & mask) != 0)
+                break;
+            Mbuf* from = _mbufs + next + received;
+            Fill(from[0].Header, d, s0, rearm, order);
+            Fill(from[1].Header, d + 1, s1, rearm, order);
+            Fill(from[2].Header, d + 2, s2, rearm, order);
+            Fill(from[3].Header, d + 3, s3, rearm, order);
+            sum += (s0 >> 32 & 0xffff) + (s1 >> 32 & 0xffff) + (s2 >> 32 & 0xffff) + (s3 >> 32 & 0xffff);
+            Vector256.Load((ulong*)from).StoreUnsafe(ref Unsafe.As<Mbuf, ulong>(ref Unsafe.Add(ref to, received)));
+        }
+        next += received;
+        _next = next == _count ? 0 : next;
+        _empty += received;
+        bytes += sum;
+        return (int)received;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Fill(MbufHeader* m, RxDescriptor* d, ulong status, Vector128<ulong> rearm, Vector128<byte> order)
+    {
+        Vector128<byte> all = Vector128.Load((byte*)d);
+        ulong info = all.AsUInt64().ToScalar();
+        MbufFlags flags = _flags[RxDescriptor.FlagIndex((uint)status)];
+        flags = (info & 0xf) != 0 ? flags | _hashFlag : flags;
+        rearm.WithElement(1, (ulong)flags).Store(&m->RearmData);                                   // and OlFlags
+        uint type = _types[TFormat.TypeIndex(info, status)];
+        Ssse3.Shuffle(all, order).AsUInt32().WithElement(0, type).Store(&m->PacketType);           // to RssHash
     }
 
     /// <summary>A descriptor that is no whole packet, or has more to it.</summary>

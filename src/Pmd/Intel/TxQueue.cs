@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Dataplane.Net;
 
 namespace Dataplane.Pmd;
@@ -7,12 +8,12 @@ namespace Dataplane.Pmd;
 /// A transmit queue of the family. The device reports what it has sent at every 32nd descriptor and at the last of each
 /// burst, not for each packet; it is told of a burst once.
 /// </summary>
-internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : struct, ITxFormat
+internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue, IIntelRing where TFormat : struct, ITxFormat
 {
     /// <summary>Longest frame but for those to be cut up, and the longest of these.</summary>
     internal const uint MaxFrame = 9724, MaxSegmented = 0x3ffff;
 
-    private const uint MinFrame = 17;        // 4.5.10, 4.6.6: the device pads, but not less than this
+    private const uint MinFrame = 17;        // the device pads, but not less than this
     private const int Report = 32;           // descriptors
     private const MbufFlags Checksums = MbufFlags.TxL4ChecksumMask | MbufFlags.TxIpChecksum | MbufFlags.TxTcpSegment;
     private const MbufFlags Requests = Checksums | MbufFlags.TxVlan;
@@ -26,6 +27,8 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
     private readonly Mbuf* _mbufs;           // by descriptor: the packet that ends there
     private readonly ushort* _reports;       // descriptors that will be reported, oldest first
     private readonly uint _count;
+    private readonly bool _fastFree;
+    private bool _odd;                       // a descriptor in use may have no mbuf
     private uint _tail, _clean, _free;       // next to fill, oldest not freed, how many can be filled
     private uint _reportHead, _reportTail;   // oldest report, next one
     private uint _awaited;                   // reports between them
@@ -39,6 +42,7 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
         DmaContainer container = device.Function.Container;
         _addressing = new DmaAddressing(container);
         _count = (uint)config.Descriptors;
+        _fastFree = (config.Offloads & TxOffloads.FastFree) != 0;
         _zone = port.Eal.Memory.ReserveMemzone($"intel{port.Id}_tx{index}",
             _count * (nuint)(sizeof(TxDescriptor) + sizeof(Mbuf) + sizeof(ushort)), device.Function.Device.NumaNode,
             4096, iovaContiguous: true);
@@ -49,11 +53,11 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
         Rewind();
     }
 
-    /// <summary>Where the device finds the ring.</summary>
-    internal ulong RingIova { get; }
+    /// <inheritdoc/>
+    public ulong RingIova { get; }
 
-    /// <summary>Length of the ring.</summary>
-    internal uint RingBytes => _count * (uint)sizeof(TxDescriptor);
+    /// <inheritdoc/>
+    public uint RingBytes => _count * (uint)sizeof(TxDescriptor);
 
     /// <inheritdoc/>
     public override string BurstMode => "scalar, 64 bits at a time";
@@ -118,7 +122,7 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
     {
         (_tail, _clean, _free) = (0, 0, _count - 1);
         (_reportHead, _reportTail, _awaited, _toReport) = (0, 0, 0, Report);
-        (_contextLow, _contextHigh) = (0, 0);
+        (_contextLow, _contextHigh, _odd) = (0, 0, false);
         new Span<TxDescriptor>(_ring, (int)_count).Clear();
     }
 
@@ -139,44 +143,64 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
     {
         if (_awaited > 1 || _free < packets.Length)
             Clean();
-        uint tail = _tail, start = tail;
-        int sent = 0;
-        ulong bytes = 0;
-        for (; sent < packets.Length; sent++)
+        uint start = _tail;
+        int sent = SendPlain(packets);
+        while (sent < packets.Length && !IsPlain(packets[sent].Header) && SendOther(packets[sent].Header))
         {
-            MbufHeader* m = packets[sent].Header;
-            uint length = m->PktLen;
-            if ((m->OlFlags & (Requests | Impossible)) != 0 || m->NbSegs != 1
-                || length - MinFrame > MaxFrame - MinFrame)
-            {
-                _tail = tail;
-                if (!SendOther(m))
-                    break;
-                tail = _tail;
-                continue;
-            }
-            if (_free == 0)
-                break;
-            _free--;
-            ulong command = TFormat.PlainCommand | TxDescriptor.EndOfPacket | length
-                | (ulong)TFormat.PlainHigh(length) << 32;
-            if (--_toReport <= 0)
-            {
-                command |= TxDescriptor.ReportStatus;
-                AddReport(tail);
-            }
-            _ring[tail].Address = _addressing.Of(m, m->DataOff);
-            _ring[tail].Command = command;
-            _mbufs[tail] = packets[sent];
-            tail = Next(tail);
-            bytes += length;
+            sent++;
+            sent += SendPlain(packets[sent..]);
         }
-        _tail = tail;
-        Stats->Bytes += bytes;
-        if (tail != start)
-            Tell(tail);
+        if (_tail != start)
+            Tell(_tail);
         return sent;
     }
+
+    /// <summary>Fills descriptors of packets of one segment that ask for nothing, up to the first that is none.
+    /// </summary>
+    /// <returns>How many; fewer also when there is no more room.</returns>
+    private int SendPlain(ReadOnlySpan<Mbuf> packets)
+    {
+        DmaAddressing addressing = _addressing;
+        uint tail = _tail, most = Math.Min((uint)packets.Length, _free), done = 0;
+        ulong bytes = 0;
+        bool plain = true;
+        while (plain && done < most)
+        {
+            // Up to the end of the ring, or to the next that is reported.
+            uint run = Math.Min(Math.Min(most - done, _count - tail), (uint)Math.Max(_toReport, 1)), n = 0;
+            ref Mbuf from = ref Unsafe.Add(ref MemoryMarshal.GetReference(packets), done);
+            TxDescriptor* d = _ring + tail;
+            for (; n < run; n++, d++)
+            {
+                MbufHeader* m = Unsafe.Add(ref from, n).Header;
+                if (!(plain = IsPlain(m)))
+                    break;
+                uint length = m->PktLen;
+                d->Address = addressing.Of(m, m->DataOff);
+                d->Command = TFormat.PlainCommand | TxDescriptor.EndOfPacket | length
+                    | (ulong)TFormat.PlainHigh(length) << 32;
+                bytes += length;
+            }
+            MemoryMarshal.CreateReadOnlySpan(ref from, (int)n).CopyTo(new Span<Mbuf>(_mbufs + tail, (int)n));
+            done += n;
+            tail += n;
+            _toReport -= (int)n;
+            if (_toReport <= 0 && n != 0)
+            {
+                d[-1].Command |= TxDescriptor.ReportStatus;
+                AddReport(tail - 1);
+            }
+            tail = tail == _count ? 0 : tail;
+        }
+        _tail = tail;
+        _free -= done;
+        Stats->Bytes += bytes;
+        return (int)done;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsPlain(MbufHeader* m) => (m->OlFlags & (Requests | Impossible)) == 0 && m->NbSegs == 1
+        && m->PktLen - MinFrame <= MaxFrame - MinFrame;
 
     /// <summary>Has the last descriptor reported, and tells the device of all up to it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -217,13 +241,30 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
             uint after = end + 1;
             if (after <= _clean)     // around the end
             {
-                Mbuf.FreeBulk(new ReadOnlySpan<Mbuf>(_mbufs + _clean, (int)(_count - _clean)));
+                Free(_count - _clean);
                 _free += _count - _clean;
                 _clean = 0;
             }
-            Mbuf.FreeBulk(new ReadOnlySpan<Mbuf>(_mbufs + _clean, (int)(after - _clean)));
+            Free(after - _clean);
             _free += after - _clean;
             _clean = after == _count ? 0 : after;
+        }
+        if (_free == _count - 1)
+            _odd = false;       // none is in use
+    }
+
+    /// <summary>Frees the mbufs of descriptors from the oldest on.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Free(uint count)
+    {
+        var packets = new ReadOnlySpan<Mbuf>(_mbufs + _clean, (int)count);
+        if (!_fastFree || _odd)
+            Mbuf.FreeBulk(packets);
+        else
+        {
+            var pool = (MempoolHeader*)packets[0].Header->Pool;   // one for all, as the application promised
+            MempoolCore.Put(pool, MempoolHeader.CurrentCache(pool),
+                ref Unsafe.As<Mbuf, nint>(ref MemoryMarshal.GetReference(packets)), (uint)packets.Length);
         }
     }
 
@@ -279,6 +320,7 @@ internal sealed unsafe class IntelTxQueue<TFormat> : TxQueue where TFormat : str
         _ring[_tail].Address = address;
         _ring[_tail].Command = command;
         _mbufs[_tail] = default;
+        _odd = true;
         _tail = Next(_tail);
         _free--;
         _toReport--;
