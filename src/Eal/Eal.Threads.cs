@@ -89,6 +89,19 @@ public sealed partial class Eal
     public IReadOnlyList<ForeignThread> AuditThreads() =>
         ThreadAudit.Run(LcoreCpus, Lcores.Select(lcore => lcore.Thread?.Tid ?? 0).ToHashSet());
 
+    /// <summary>
+    /// Moves every thread of the process that may run on an lcore's CPU to <see cref="ControlCpus"/>; threads they
+    /// start stay there too. For applications that start what has threads of its own, such as a web server. Does
+    /// nothing where the lcores leave no CPU.
+    /// </summary>
+    public void ConfineThreads()
+    {
+        if (_processCpus.Except(LcoreCpus).Count == 0)
+            return;
+        foreach (ForeignThread thread in AuditThreads())
+            Affinity.TrySet(thread.Tid, ControlCpus);
+    }
+
     // Ids of threads that ended without giving theirs back.
     private void ReclaimDeadThreads()
     {

@@ -46,6 +46,7 @@ public sealed partial class Eal : IDisposable
             _ = Tsc.Hz;
             Memory.Telemetry = Telemetry;
             EalTelemetry.Register(this);
+            EalMetrics.Register(this);
             StartTelemetry();
             if (options.Version)
                 LogVersion(_logger, VersionText, Environment.OSVersion.Version, Environment.Version);
@@ -140,6 +141,7 @@ public sealed partial class Eal : IDisposable
             if (_disposed)
                 return;
             EndLcores();
+            Telemetry.Meter.Dispose();
             _telemetryServer?.Dispose();   // its commands read what goes from here on
             Alarms.Dispose();
             foreach (PosixSignalRegistration signal in _signals)

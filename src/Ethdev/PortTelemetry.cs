@@ -10,11 +10,13 @@ internal sealed partial class PortTelemetry : IDisposable
 {
     private readonly List<IDisposable> _commands = [];
     private readonly Eal _eal;
+    private readonly PortMetrics _metrics;
     private Port[] _ports = [];
 
     internal PortTelemetry(Eal eal)
     {
         _eal = eal;
+        _metrics = new PortMetrics(() => Volatile.Read(ref _ports));
         MempoolTelemetry.Register(eal.Memory);
         RingTelemetry.Register(eal.Memory);
         Add("list", (_, _) => List(), "Returns list of available ethdev ports. Takes no parameters");
@@ -45,6 +47,7 @@ internal sealed partial class PortTelemetry : IDisposable
         foreach (IDisposable command in _commands)
             command.Dispose();
         Show([]);
+        _metrics.Dispose();
     }
 
     private void Add(string name, TelemetryCallback callback, string help) =>

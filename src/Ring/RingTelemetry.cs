@@ -1,3 +1,5 @@
+using System.Diagnostics.Metrics;
+
 namespace Dataplane;
 
 /// <summary>The commands <c>/ring/...</c>; keys as DPDK's, lib/ring/rte_ring.c.</summary>
@@ -14,6 +16,8 @@ internal static unsafe class RingTelemetry
             "Returns list of available rings. Takes no parameters");
         telemetry.Register("/ring/info", (_, name) => memory.ReadZones(zones => Info(zones, name)),
             "Returns ring info. Parameters: ring_name.");
+        telemetry.Meter.CreateObservableUpDownCounter("dataplane.ring.elements", () => memory.ReadZones(Levels),
+            "{element}", "Elements in the ring (used), and room for more (free)");
     }
 
     /// <summary>Rings among zones.</summary>
@@ -22,6 +26,21 @@ internal static unsafe class RingTelemetry
 
     /// <summary>A ring's name.</summary>
     internal static string NameOf(Memzone zone) => zone.Name[Prefix.Length..];
+
+    /// <summary>A ring's name, capacity and how many elements are in it.</summary>
+    internal static (string Name, uint Capacity, uint Used) LevelOf(Memzone zone) =>
+        (NameOf(zone), ((RingHeader*)zone.Address)->Capacity, RingHeader.Count((RingHeader*)zone.Address));
+
+    private static List<Measurement<long>> Levels(IReadOnlyList<Memzone> zones)
+    {
+        var all = new List<Measurement<long>>();
+        foreach ((string name, uint capacity, uint used) in RingsOf(zones).Select(LevelOf))
+        {
+            all.Add(new(used, new("ring", name), new("state", "used")));
+            all.Add(new(capacity - used, new("ring", name), new("state", "free")));
+        }
+        return all;
+    }
 
     private static TelemetryArray List(IReadOnlyList<Memzone> zones)
     {

@@ -101,7 +101,7 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
     }
 
     /// <summary>The summary at the end, the same on a terminal and in a file.</summary>
-    public static void PrintSummary(ForwardReport report)
+    public static void PrintSummary(ForwardReport report, ForwardOptions options)
     {
         static string N(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
@@ -116,6 +116,13 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
                 + $"Mpps, busy {lcore.BusyPercent:F0} %, {lcore.CyclesPerPacket:F1} cycles/packet, "
                 + $"{lcore.AllocatedBytes} bytes allocated")
                 + (lcore.Sleeps > 0 ? $", slept {N(lcore.Sleeps)} times" : ""));
+        foreach (StreamReport stream in report.Lcores.SelectMany(lcore => lcore.Streams))
+            PrintRecord(stream, options);
+        if (report.Latency is { } latency)
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"  latency, ns: min {latency.Min:F0}, mean {latency.Average:F0}, max {latency.Max:F0}, jitter "
+                + $"{latency.Jitter:F0}, p50 {latency.P50:F0}, p99 {latency.P99:F0}, p99.9 {latency.P999:F0} "
+                + $"({latency.Samples:N0} packets)"));
         PacketReport p = report.Packets;
         Console.WriteLine($"  packets: received {N(p.Received)}, generated {N(p.Generated)}, sent {N(p.Sent)},"
             + $" dropped (transmit queue full) {N(p.DroppedTxFull)}, consumed {N(p.Consumed)}");
@@ -130,6 +137,20 @@ internal sealed class Display(Sampler sampler, ForwardOptions options)
             ? "every packet accounted for"
             : $"NOT ACCOUNTED FOR: {N(p.Unaccounted)} packets in the streams, {N(report.PoolLeaks)} mbufs missing from "
             + $"the pools");
+    }
+
+    private static void PrintRecord(StreamReport stream, ForwardOptions options)
+    {
+        if (stream.Record is not { } record)
+            return;
+        string name = $"  {stream.RxPort} queue {stream.Queue} to {stream.TxPort}: ";
+        if (options.RecordCycles)
+            Console.WriteLine(name + $"cycles/packet: receive {record.PerPacket(record.ReceiveCycles)}, mode "
+                + $"{record.PerPacket(record.ModeCycles)}, send {record.PerPacket(record.SendCycles)} (TSC "
+                + $"{Tsc.Description})");
+        if (options.RecordBursts)
+            Console.WriteLine(name + $"RX-bursts : {StreamRecordReport.Spread(record.ReceivedBursts)}  TX-bursts : "
+                + StreamRecordReport.Spread(record.SentBursts));
     }
 
     private readonly record struct PortRates(double RxPps, double RxBps, double TxPps, double TxBps);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Dataplane.Apps.Watch;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -43,6 +44,10 @@ internal sealed record ForwardOptions
     public double DurationSeconds { get; init; }
     public bool Plain { get; init; }
     public string? JsonPath { get; init; }
+    public bool Latency { get; init; }
+    public bool RecordCycles { get; init; }
+    public bool RecordBursts { get; init; }
+    public WatchOptions Watch { get; init; } = new();
 }
 
 /// <summary>What <c>noisy</c> does to look like a busy network function.</summary>
@@ -111,6 +116,13 @@ internal static class ForwardCommandLine
     private static readonly Option<FileInfo?> s_json =
         new("--json") { Description = "Write the summary to this file." };
 
+    private static readonly Option<bool> s_latency = new("--latency")
+    { Description = "Measure how long each packet stays here, from receipt to sending." };
+    private static readonly Option<bool> s_recordCycles = new("--record-core-cycles")
+    { Description = "Count cycles by stage: receiving, the mode, sending." };
+    private static readonly Option<bool> s_recordBursts = new("--record-burst-stats")
+    { Description = "Count bursts by size." };
+
     /// <summary>Parses <paramref name="args"/>; prints help or errors itself and then returns null with an exit
     /// code.</summary>
     public static ForwardOptions? Parse(string[] args, out int exitCode)
@@ -122,7 +134,7 @@ internal static class ForwardCommandLine
         foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs,
             s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_rxInterrupts, s_peers, s_frame,
             s_flows, s_txFirst, s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period,
-            s_duration, s_plain, s_json])
+            s_duration, s_plain, s_json, s_latency, s_recordCycles, s_recordBursts, .. WatchCommandLine.Options])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
         exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -156,6 +168,10 @@ internal static class ForwardCommandLine
         DurationSeconds = result.GetValue(s_duration),
         Plain = result.GetValue(s_plain),
         JsonPath = CheckFolder(result.GetValue(s_json)),
+        Latency = result.GetValue(s_latency),
+        RecordCycles = result.GetValue(s_recordCycles),
+        RecordBursts = result.GetValue(s_recordBursts),
+        Watch = WatchCommandLine.Bind(result),
     };
 
     private static bool CheckWaits(bool rxInterrupts, string mode) => rxInterrupts && mode is "txonly" or "flowgen"

@@ -1,3 +1,4 @@
+using Dataplane.Apps.Watch;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -22,6 +23,12 @@ internal static class ForwardRun
         int[] lcores = [.. eal.Lcores.Where(lcore => lcore.Role != LcoreRole.Service).Select(lcore => lcore.Id)];
         IReadOnlyList<ForwardLcore> work = setup.DealOut(isDemo ? lcores[..1] : lcores);
         var sampler = new Sampler(eal, setup, work);
+        if (options.RecordCycles || options.RecordBursts)
+            foreach (ForwardStream stream in work.SelectMany(one => one.Streams))
+                stream.Record = new StreamRecord(options.Burst);
+        using LatencyStats? latency = options.Latency ? new LatencyStats(eal.Memory, forwarded) : null;
+        using IDisposable watched = Watcher.Start(eal, options.Watch,
+            new ForwardWatch(eal, options, list.Ports, work, latency));
         DemoTester? tester = farEnds == null ? null : MakeTester(farEnds, options);
 
         // What is sent before the link is up is lost, and these packets are sent only once. As long as testpmd waits.
@@ -43,7 +50,7 @@ internal static class ForwardRun
             Eal.GcPauseTotal - pause, tester?.Report());
         setup.Stop();
         farEnds?.Stop();
-        return report with { PoolLeaks = setup.PoolLeaks + (farEnds?.PoolLeaks ?? 0) };
+        return report with { Latency = latency?.Read(), PoolLeaks = setup.PoolLeaks + (farEnds?.PoolLeaks ?? 0) };
     }
 
     // The kernel waits with an unplug or unbind until the port is closed, so go at once. A kernel interface that is

@@ -45,6 +45,9 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
     /// <summary>And go here.</summary>
     public TxQueue Tx { get; } = tx;
 
+    /// <summary>Cycles and burst sizes; null where they are not asked for, which costs a branch a burst.</summary>
+    public StreamRecord? Record { get; set; }
+
     /// <summary>Moves one burst.</summary>
     /// <param name="burst">Scratch space; its length is the burst size.</param>
     /// <returns>True when there was something to do.</returns>
@@ -67,10 +70,13 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
         return true;
     }
 
+    /// <summary>Receives a burst.</summary>
+    protected int Receive(Span<Mbuf> burst) => Record == null ? Rx.RxBurst(burst) : Record.Receive(Rx, burst);
+
     /// <summary>Sends packets the stream owns; frees and counts what the queue does not take.</summary>
     protected void Send(Span<Mbuf> packets)
     {
-        int sent = Tx.TxBurst(packets);
+        int sent = Record == null ? Tx.TxBurst(packets) : Record.Send(Tx, packets);
         Counters.Sent += (uint)sent;
         if (sent == packets.Length)
             return;
@@ -87,7 +93,7 @@ internal sealed class TransformStream<TMode>(RxQueue rx, TxQueue tx, TMode mode)
 
     public override bool Step(Span<Mbuf> burst)
     {
-        int received = Rx.RxBurst(burst);
+        int received = Receive(burst);
         if (received == 0)
             return false;
         Counters.Received += (uint)received;

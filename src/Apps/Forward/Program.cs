@@ -19,7 +19,7 @@ try
     ForwardReport report = isDemo
         ? ForwardRun.Run(Demo.EalOptions(ealOptions), options with { DurationSeconds = Demo.Seconds }, isDemo: true)
         : ForwardRun.Run(ealOptions, options, isDemo: false);
-    Display.PrintSummary(report);
+    Display.PrintSummary(report, options);
     if (options.JsonPath != null)
         report.Save(options.JsonPath);
     return report.Accounted ? 0 : 2;

@@ -13,7 +13,7 @@ internal sealed record LcoreReport(int Lcore, string Cpus, long Packets, double 
 
 /// <summary>What came in by one receive queue, and where it went.</summary>
 internal sealed record StreamReport(string RxPort, int Queue, string TxPort, long Received, long Generated, long Sent,
-    long DroppedTxFull, long Consumed);
+    long DroppedTxFull, long Consumed, StreamRecordReport? Record = null);
 
 /// <summary>Where every packet the streams handled went.</summary>
 internal sealed record PacketReport(long Received, long Generated, long Sent, long DroppedTxFull, long Consumed,
@@ -22,7 +22,7 @@ internal sealed record PacketReport(long Received, long Generated, long Sent, lo
 /// <summary>The whole run.</summary>
 internal sealed record ForwardReport(string Mode, int Burst, double Seconds, IReadOnlyList<PortReport> Ports,
     IReadOnlyList<LcoreReport> Lcores, PacketReport Packets, int GcCollections, double GcPauseMs, long PoolLeaks,
-    DemoReport? Demo)
+    DemoReport? Demo, LatencyReport? Latency = null)
 {
     /// <summary>True when every packet that came in or was made is known to have gone somewhere.</summary>
     public bool Accounted => Packets.Unaccounted == 0 && PoolLeaks == 0

@@ -77,7 +77,7 @@ internal sealed class Sampler(Eal eal, PortSetup setup, IReadOnlyList<ForwardLco
     private static StreamReport Describe(ForwardStream stream) => new(
         stream.Rx.Port.Name, stream.Rx.Index, stream.Tx.Port.Name,
         (long)stream.Counters.Received, (long)stream.Counters.Generated, (long)stream.Counters.Sent,
-        (long)stream.Counters.DroppedTxFull, (long)stream.Counters.Consumed);
+        (long)stream.Counters.DroppedTxFull, (long)stream.Counters.Consumed, stream.Record?.Report());
 
     /// <summary>Packets an lcore had in hand.</summary>
     public static ulong Handled(StreamCounters counters) => counters.Received + counters.Generated;

@@ -1,5 +1,6 @@
 using Dataplane;
 using Dataplane.Apps.Throughput;
+using Dataplane.Apps.Watch;
 
 try
 {
@@ -40,6 +41,7 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
         foreach (string end in new[] { "net_wire0", "net_wire1" })
             ports.Attach(end);
     using var bench = new Bench(eal, ports.Ports, options);
+    using IDisposable watched = Watcher.Start(eal, options.Watch, new ThroughputWatch(ports.Ports, options));
     var frames = new List<FrameResult>();
     int collections = GC.CollectionCount(0);
     try

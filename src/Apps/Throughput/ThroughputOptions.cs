@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Dataplane.Apps.Watch;
 
 namespace Dataplane.Apps.Throughput;
 
@@ -32,6 +33,9 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
     double TrialSeconds, double SettleSeconds, double LossPercent, double ResolutionPercent, double Rate,
     double LinkGbps, bool Bidirectional, int Burst, int Descriptors, string? JsonPath, string? SvgPath)
 {
+    /// <summary>What to show while it runs.</summary>
+    public WatchOptions Watch { get; init; } = new();
+
     /// <summary>The standard sizes of RFC 2544 §9.1, with check sequence, and a mix.</summary>
     private const string AllFrames = "64,128,256,512,1024,1280,1518,imix";
 
@@ -73,13 +77,13 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
             + "  Throughput [EAL options] -- [options below]\n"
             + "  Throughput [-- options]                        on a cable in the process, to see what it looks like");
         foreach (Option option in (Option[])[s_test, s_path, s_frames, s_trial, s_settle, s_loss, s_resolution, s_rate,
-            s_link, s_both, s_burst, s_descriptors, s_json, s_svg])
+            s_link, s_both, s_burst, s_descriptors, s_json, s_svg, .. WatchCommandLine.Options])
             root.Options.Add(option);
         root.SetAction(r => options = new ThroughputOptions(r.GetValue(s_test), r.GetValue(s_path),
             Sizes(r.GetValue(s_frames)!), r.GetValue(s_trial), r.GetValue(s_settle), r.GetValue(s_loss),
             r.GetValue(s_resolution), r.GetValue(s_rate), r.GetValue(s_link), r.GetValue(s_both),
             Math.Clamp(r.GetValue(s_burst), 1, 512), r.GetValue(s_descriptors), r.GetValue(s_json)?.FullName,
-            r.GetValue(s_svg)?.FullName));
+            r.GetValue(s_svg)?.FullName) { Watch = WatchCommandLine.Bind(r) });
         exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         return options;
     }

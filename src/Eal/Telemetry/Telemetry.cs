@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
 using Microsoft.Extensions.Logging;
@@ -29,6 +30,15 @@ public sealed partial class Telemetry
         Register("/info", (_, _) => Info(), "Returns Telemetry information. Takes no parameters");
         Register("/help", Help, "Returns help text for a command. Parameters: string command");
     }
+
+    /// <summary>Name of the meter.</summary>
+    public const string MeterName = "Dataplane";
+
+    /// <summary>
+    /// The meter of environment, pools, rings and ports, for dotnet-counters, OpenTelemetry and whoever else listens.
+    /// Observable instruments only: nothing on the data path knows of it. Applications may add theirs.
+    /// </summary>
+    public Meter Meter { get; } = new(MeterName, Eal.VersionText);
 
     /// <summary>Where it listens; null where it does not (<c>--no-telemetry</c>, <c>--in-memory</c>, or no directory
     /// for it could be had).</summary>

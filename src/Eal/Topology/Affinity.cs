@@ -18,6 +18,17 @@ internal static unsafe class Affinity
         return CpuSet.FromWords(new(words, Words));
     }
 
+    /// <summary>Sets the mask of any thread of this process.</summary>
+    /// <returns>False when it ended meanwhile, or the kernel does not let it.</returns>
+    internal static bool TrySet(int tid, CpuSet cpus)
+    {
+        ulong* words = stackalloc ulong[Words];
+        var mask = new Span<ulong>(words, Words);
+        mask.Clear();
+        cpus.Words.CopyTo(mask);
+        return Sched.sched_setaffinity(tid, Words * sizeof(ulong), words) == 0;
+    }
+
     /// <summary>Sets the calling thread's mask and checks that all of it took effect.</summary>
     /// <exception cref="DataplaneException">
     /// A CPU in it is not there, offline, or outside the cgroup's cpuset.

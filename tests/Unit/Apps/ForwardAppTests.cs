@@ -53,6 +53,31 @@ public sealed class ForwardAppTests
         Assert.True(run.Report.GetProperty("packets").Long("received") > 0, run.Result.All);
     }
 
+    [Theory]
+    [InlineData("macswap")]
+    [InlineData("noisy", "--noisy-tx-sw-buffer-size", "100")]
+    [InlineData("txonly")]
+    public void Forward_Recorded_TellsCyclesBurstsAndLatency(string mode, params string[] own)
+    {
+        var run = Forward(Eal(1, s_null), ["--forward-mode", mode, "--latency", "--record-core-cycles",
+            "--record-burst-stats", .. own]);
+        run.AssertAccounted();
+        JsonElement stream = run.Report.GetProperty("lcores")[0].GetProperty("streams")[0];
+        JsonElement record = stream.GetProperty("record");
+        Assert.Equal(stream.Long("received"), record.Long("packets"));
+        Assert.Equal(stream.Long("received"), record.GetProperty("receivedBursts").EnumerateArray()
+            .Sum(size => size.Long("packets") * size.Long("count")));
+        Assert.Equal(stream.Long("sent"), record.GetProperty("sentBursts").EnumerateArray()
+            .Sum(size => size.Long("packets") * size.Long("count")));
+        Assert.True(record.Long("receiveCycles") > 0 && record.Long("modeCycles") > 0 && record.Long("sendCycles") > 0);
+        Assert.Contains("RX-bursts : ", run.Result.Output, StringComparison.Ordinal);
+        Assert.Contains("cycles/packet: receive ", run.Result.Output, StringComparison.Ordinal);
+        JsonElement latency = run.Report.GetProperty("latency");
+        long sent = run.Report.GetProperty("packets").Long("sent");
+        Assert.Equal(mode == "txonly" ? 0 : sent, latency.Long("samples"));
+        Assert.True(mode == "txonly" || latency.GetProperty("min").GetDouble() > 0);
+    }
+
     [Fact]
     public void Forward_ManyFlowsOverFourQueues_ReachEveryQueueAndLcore()
     {

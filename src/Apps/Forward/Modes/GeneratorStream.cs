@@ -30,7 +30,7 @@ internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, FrameSource source
 {
     public override bool Step(Span<Mbuf> burst)
     {
-        int received = Rx.RxBurst(burst);
+        int received = Receive(burst);
         if (received > 0)
         {
             Mbuf.FreeBulk(burst[..received]);

@@ -27,7 +27,7 @@ internal sealed class NoisyStream : ForwardStream
 
     public override bool Step(Span<Mbuf> burst)
     {
-        int received = Rx.RxBurst(burst);
+        int received = Receive(burst);
         Counters.Received += (uint)received;
         for (int i = 0; i < received; i++)
             Disturb();

@@ -1,12 +1,12 @@
 using System.Numerics;
 
-namespace Dataplane.Apps.Throughput;
+namespace Dataplane;
 
 /// <summary>
 /// Counts of cycles in buckets that are exact below 128 and 1/64 wide above: percentiles are right to 1.6 %. Written
 /// by one thread; adding takes a few instructions and allocates nothing.
 /// </summary>
-internal sealed class LatencyHistogram
+public sealed class LatencyHistogram
 {
     private const int SubBits = 6;
     private const int Sub = 1 << SubBits;
@@ -22,7 +22,7 @@ internal sealed class LatencyHistogram
     /// <summary>The greatest, in cycles.</summary>
     public ulong Max { get; private set; }
 
-    /// <summary>Adds one value.</summary>
+    /// <summary>Adds one value. The writing thread; data path.</summary>
     public void Add(ulong cycles)
     {
         _counts[IndexOf(cycles)]++;
@@ -46,6 +46,22 @@ internal sealed class LatencyHistogram
                 return Math.Min(UpperEnd(i), Max);
         }
         return 0;
+    }
+
+    /// <summary>Adds what another one counted, which may go on counting meanwhile.</summary>
+    public void Merge(LatencyHistogram other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (other.Count == 0)
+            return;
+        Min = Count == 0 ? other.Min : Math.Min(Min, other.Min);
+        Max = Math.Max(Max, other.Max);
+        for (int i = 0; i < _counts.Length; i++)
+        {
+            long count = Volatile.Read(ref other._counts[i]);
+            _counts[i] += count;
+            Count += count;
+        }
     }
 
     /// <summary>Forgets everything.</summary>
