@@ -17,12 +17,13 @@ internal static class Applications
     }
 
     /// <summary>Runs Forward for a while; its JSON.</summary>
-    public static JsonDocument Forward(string lcores, string[] vdevs, string[] own, double seconds)
+    public static JsonDocument Forward(string lcores, string[] vdevs, string[] own, double seconds,
+        params string[] eal)
     {
         string json = Path.GetTempFileName();
         try
         {
-            string[] args = ["-l", lcores, "-m", "512", "--in-memory",
+            string[] args = ["-l", lcores, "-m", "512", "--in-memory", .. eal,
                 .. vdevs.SelectMany(vdev => (string[])["--vdev", vdev]), "--", .. own, "--duration",
                 seconds.ToString(System.Globalization.CultureInfo.InvariantCulture), "--stats-period", "0", "--json",
                 json];

@@ -13,7 +13,8 @@ public sealed class DashboardTests
         using Process forward = AppProcess.Start("Forward", "--no-huge", "--no-pci", "--no-telemetry", "--log-level",
             "error", "-l", $"0@{AppProcess.Cpus[0]},1@{AppProcess.Cpus[0]}", "--vdev", "net_wire0", "--vdev",
             "net_wire1", "--vdev", "net_wire2", "--vdev", "net_wire3", "--", "--forward-mode", "macswap",
-            "--port-topology", "loop", "--tx-first", "4", "--stats-period", "0", "--latency", "--dashboard", "127.0.0.1:0");
+            "--port-topology", "loop", "--tx-first", "4", "--stats-period", "0", "--latency",
+            "--dashboard", "127.0.0.1:0");
         try
         {
             string? line = await forward.StandardOutput.ReadLineAsync();
