@@ -85,6 +85,25 @@ public sealed unsafe class VirtioPortTests
         Assert.Equal(3, rig.Device.PairsInUse);
     }
 
+    /// <summary>Without several pairs the control queue is number 2, however many the configuration names.</summary>
+    [Fact]
+    public void Settings_OfADeviceOfOnePair_ReachTheDevice()
+    {
+        using VirtioRig rig = new(new ModelDevice { Offered = ModelDevice.Everything & ~VirtioFeatures.Of(
+            VirtioNet.VIRTIO_NET_F_MQ, VirtioNet.VIRTIO_NET_F_RSS) });
+        Assert.Equal(1, rig.Port.Info.MaxRxQueues);
+        rig.Start();
+        rig.Port.SetPromiscuous(true);
+        Assert.True(rig.Device.Promiscuous);
+    }
+
+    [Fact]
+    public void Info_DeviceHasMoreQueuesOnceAgreedOn_NamesThem()
+    {
+        using VirtioRig rig = new(new ModelDevice());
+        Assert.Equal((ModelDevice.Pairs, ModelDevice.Pairs), (rig.Port.Info.MaxRxQueues, rig.Port.Info.MaxTxQueues));
+    }
+
     [Fact]
     public void Link_BitChanges_IsToldWithSpeed()
     {

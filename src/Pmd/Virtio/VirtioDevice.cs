@@ -33,6 +33,7 @@ internal sealed unsafe class VirtioDevice : IDisposable
                 fix: "start the virtual machine with virtio-net-pci,disable-legacy=on,iommu_platform=on, or use "
                     + "--iommu-backend noiommu --unsafe-noiommu",
                 see: "src/Pmd/Virtio/README.md");
+        Propose();
         Config = ReadConfig();
     }
 
@@ -51,8 +52,10 @@ internal sealed unsafe class VirtioDevice : IDisposable
     /// <summary>Most queue pairs.</summary>
     internal int MaxPairs { get; private set; } = 1;
 
-    /// <summary>Number of the control queue.</summary>
-    internal int ControlQueueIndex => 2 * DevicePairs;
+    /// <summary>Number of the control queue: behind all there can be where several pairs were agreed on
+    /// (§5.1.2).</summary>
+    internal int ControlQueueIndex =>
+        2 * (Has(VirtioNet.VIRTIO_NET_F_MQ) || Has(VirtioNet.VIRTIO_NET_F_RSS) ? DevicePairs : 1);
 
     /// <summary>Link bit, from the device; up where it has none.</summary>
     internal bool IsLinkUp
@@ -126,6 +129,16 @@ internal sealed unsafe class VirtioDevice : IDisposable
         {
             Transport.Dispose();
         }
+    }
+
+    /// <summary>Takes what brings more queues: a device need not have them before (QEMU 10 has not), and their number
+    /// and size is asked for now. A start begins anew, so whether it agrees does not matter here.</summary>
+    private void Propose()
+    {
+        Transport.WriteFeatures(Offered & VirtioFeatures.Of(VirtioConfig.VIRTIO_F_VERSION_1,
+            VirtioConfig.VIRTIO_F_ACCESS_PLATFORM, VirtioNet.VIRTIO_NET_F_CTRL_VQ, VirtioNet.VIRTIO_NET_F_MQ,
+            VirtioNet.VIRTIO_NET_F_RSS));
+        Transport.Status |= VirtioConfig.VIRTIO_CONFIG_S_FEATURES_OK;
     }
 
     private virtio_net_config ReadConfig()

@@ -12,8 +12,8 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
     private readonly PciFunction _function;
     private readonly Mmio _common, _notify, _isr, _device;
     private readonly uint _notifyMultiplier;
-    private readonly uint[] _notifyOffsets;
     private readonly DmaAddressing _addressing;
+    private uint[] _notifyOffsets = [];   // by queue
     private InterruptKind _interrupts;
     private bool _notificationData, _isMaster;
 
@@ -35,7 +35,6 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
         _device = Map(found.Device!.Value);
         _isr = found.Isr is { } isr ? Map(isr) : default;
         _notifyMultiplier = found.Notify!.Value.NotifyMultiplier;
-        _notifyOffsets = new uint[QueueCount];
         _addressing = new DmaAddressing(function.Container);
     }
 
@@ -127,7 +126,7 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
     /// <inheritdoc/>
     internal override int MaxQueueSize(int index)
     {
-        if (index >= _notifyOffsets.Length)
+        if (index >= QueueCount)
             return 0;
         _common.Write(CommonCfgRegs.QueueSelect, (ushort)index);
         return _common.Read(CommonCfgRegs.QueueSize);
@@ -138,13 +137,15 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
     {
         _common.Write(CommonCfgRegs.QueueSelect, (ushort)queue.Index);
         ushort size = _common.Read(CommonCfgRegs.QueueSize);
-        if (queue.Index >= _notifyOffsets.Length || queue.Size > size)
+        if (queue.Index >= QueueCount || queue.Size > size)
             throw Refused(queue, $"it has room for {size} descriptors, not {queue.Size}");
         ulong offset = (ulong)_common.Read(CommonCfgRegs.QueueNotifyOffset) * _notifyMultiplier;
         uint width = _notificationData ? 4u : 2u;
         if (offset % width != 0 || offset + width > _notify.SizeBytes)
             throw Refused(queue, 
                 $"its place to notify, {offset:#x}, is outside the {_notify.SizeBytes:#x} bytes there are");
+        if (queue.Index >= _notifyOffsets.Length)
+            Array.Resize(ref _notifyOffsets, queue.Index + 1);
         _notifyOffsets[queue.Index] = (uint)offset;
         _common.Write(CommonCfgRegs.QueueSize, (ushort)queue.Size);
         Write64(CommonCfgRegs.QueueDescLow, CommonCfgRegs.QueueDescHigh, queue.MemoryIova);

@@ -37,7 +37,7 @@ internal abstract unsafe class VirtioTransport : IDisposable
     /// <summary>Reads the device's configuration, all of one moment.</summary>
     internal abstract void ReadConfig(int offset, Span<byte> bytes);
 
-    /// <summary>Virtqueues the device has.</summary>
+    /// <summary>Virtqueues the device has now: features may bring more.</summary>
     internal abstract int QueueCount { get; }
 
     /// <summary>Most descriptors of a queue, 0 where there is no such queue.</summary>

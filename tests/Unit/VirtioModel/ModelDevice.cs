@@ -27,7 +27,8 @@ internal sealed unsafe partial class ModelDevice : VirtioTransport
         VirtioNet.VIRTIO_NET_F_CTRL_VLAN, VirtioNet.VIRTIO_NET_F_MQ, VirtioNet.VIRTIO_NET_F_CTRL_MAC_ADDR,
         VirtioNet.VIRTIO_NET_F_HASH_REPORT, VirtioNet.VIRTIO_NET_F_RSS, VirtioNet.VIRTIO_NET_F_SPEED_DUPLEX);
 
-    private readonly ModelQueue?[] _queues = new ModelQueue?[2 * Pairs + 1];
+    private readonly ModelQueue?[] _queues = new ModelQueue?[2 * Pairs];
+    private ModelQueue? _control;
     private ModelBuffer _from, _to;
     private byte _status;
 
@@ -47,8 +48,13 @@ internal sealed unsafe partial class ModelDevice : VirtioTransport
     internal override DmaAddressing Addressing => new(Delta);
     internal override bool NeedsAccessPlatform => true;
     internal override int ConfigBytes => ConfigSpace.Length;
-    internal override int QueueCount => _queues.Length;
+    /// <summary>Pairs beyond the first, and behind them the control queue, are there once they were agreed
+    /// on.</summary>
+    internal override int QueueCount => ControlIndex + 1;
     internal override int MaxVectors => 0;
+
+    private int ControlIndex => (Taken & VirtioFeatures.Of(VirtioNet.VIRTIO_NET_F_MQ, VirtioNet.VIRTIO_NET_F_RSS)) != 0
+        ? 2 * Pairs : 2;
 
     /// <summary>What the device does with a status written; a test may have it do otherwise.</summary>
     internal Func<byte, byte>? OnStatus { get; set; }
@@ -64,7 +70,9 @@ internal sealed unsafe partial class ModelDevice : VirtioTransport
     internal override void Reset()
     {
         _status = 0;
+        Taken = 0;
         Array.Clear(_queues);
+        _control = null;
         Promiscuous = AllMulticast = false;
         Vlans.Clear();
         RssConfig = [];
@@ -77,11 +85,14 @@ internal sealed unsafe partial class ModelDevice : VirtioTransport
     internal override void ReadConfig(int offset, Span<byte> bytes) =>
         ConfigSpace.AsSpan(offset, bytes.Length).CopyTo(bytes);
 
-    internal override int MaxQueueSize(int index) => index < _queues.Length ? QueueSize : 0;
+    internal override int MaxQueueSize(int index) => index < QueueCount ? QueueSize : 0;
 
     internal override void EnableQueue(Virtqueue queue, int vector)
     {
-        ModelQueue model = _queues[queue.Index] = ModelQueue.Of(queue, Delta, Taken);
+        ModelQueue model = ModelQueue.Of(queue, Delta, Taken);
+        if (queue.Index >= QueueCount)
+            throw new InvalidOperationException("driver: a queue the device does not have");
+        _ = queue.Index == ControlIndex ? _control = model : _queues[queue.Index] = model;
         model.WantNotify(true);
     }
 
@@ -91,12 +102,12 @@ internal sealed unsafe partial class ModelDevice : VirtioTransport
     internal override void Notify(Virtqueue queue)
     {
         Notified++;
-        if (Silent && queue.Index != 2 * Pairs)
+        if (Silent && queue.Index != ControlIndex)
             return;
         if ((_status & VirtioConfig.VIRTIO_CONFIG_S_DRIVER_OK) == 0)
             throw new InvalidOperationException("driver: notified before DRIVER_OK");
-        if (queue.Index == 2 * Pairs)
-            RunControl(_queues[queue.Index]!);
+        if (queue.Index == ControlIndex)
+            RunControl(_control!);
         else if (queue.Index % 2 == 1)
             Pump(queue.Index / 2);
         else

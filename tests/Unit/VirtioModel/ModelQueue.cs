@@ -130,12 +130,17 @@ internal sealed unsafe class ModelSplitQueue(Virtqueue queue, ulong delta, ulong
             {
                 CheckIndirect(d.len, d.flags);
                 var entries = (vring_desc*)Pointer(d.addr);
-                for (vring_desc e = entries[0]; ; e = entries[e.next])
+                uint seen = 1;
+                for (vring_desc e = entries[0]; ; e = entries[e.next], seen++)
                 {
                     Describe(ref buffer, e.addr, e.len, e.flags);
                     if ((e.flags & VirtioRing.VRING_DESC_F_NEXT) == 0)
                         break;
+                    if (e.next >= d.len / 16)
+                        throw new InvalidOperationException("driver: an indirect table shorter than its chain");
                 }
+                if (seen != d.len / 16)
+                    throw new InvalidOperationException("driver: an indirect table longer than its chain");
                 break;
             }
             Describe(ref buffer, d.addr, d.len, d.flags);
