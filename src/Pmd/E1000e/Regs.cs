@@ -22,7 +22,7 @@ internal static class E1000eRegs
 
     internal const uint ExtcnfSoftwareOwns = 1 << 5;
 
-    // Without names in public; as Linux's e1000e and DPDK's e1000 write them. E1000ePort.ApplyErrata says why.
+    // Without names in public; as DPDK's e1000 writes them, some of them Linux too. E1000ePort.ApplyErrata says why.
     internal const uint GcrErrata = 1 << 22, GcrL1WithoutL0s = 1 << 27, Gcr2Errata = 1 << 0, CtrlErrata = 1 << 29,
         CtrlExtErrataClear = 1 << 23, CtrlExtErrataSet = 1 << 22, TarcErrataClear = 0xfu << 27, TarcErrataSet = 1 << 26;
 

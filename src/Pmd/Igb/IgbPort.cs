@@ -130,7 +130,7 @@ internal sealed class IgbPort : IntelPort
     protected override void StartQueues()
     {
         Registers.Write(IgbRegs.Rlpml, (uint)MaxFrameBytes);
-        Registers.SetBits(IntelRegs.Rfctl, IntelRegs.RfctlIPv6ExtensionDisable);  // an erratum, say Linux and DPDK
+        Registers.SetBits(IntelRegs.Rfctl, IntelRegs.RfctlIPv6ExtensionDisable);  // an erratum, says DPDK
         StartClock();
         // A queue is off while its registers change.
         foreach (RxQueue queue in RxQueues)

@@ -72,7 +72,7 @@ internal static class IgbRegs
     internal static RwReg32 Txdctl(int queue) => new(0xe028 + 0x40 * (uint)queue);
 
     /// <summary>Prefetch below 8 descriptors, 1 at least at once; each status that is asked for is written at once.
-    /// With 0 for that a virtual function at times does not write it (an erratum): DPDK and Linux use 1.</summary>
+    /// With 0 for that a virtual function at times does not write it (an erratum): DPDK uses 1.</summary>
     internal const uint TxdctlThresholds = 8 | 1 << 8 | 1 << 16;
 
     // Time

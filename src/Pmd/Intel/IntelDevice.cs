@@ -17,7 +17,7 @@ internal sealed partial class IntelDevice(string name, Mmio registers)
     internal Mmio Registers { get; } = registers;
 
     /// <summary>Firmware or hardware sets the PHY up after a reset (82574): MDIO is ours across the reset, 4.5.2, and
-    /// the PHY is left alone for 25 ms after, as Linux and DPDK do.</summary>
+    /// the PHY is left alone for 25 ms after, as DPDK does.</summary>
     internal bool FirmwareSetsPhy { get; set; }
 
     /// <summary>The device answers. One that is gone or switched off reads as all ones; in QEMU as zeros, which these
