@@ -136,7 +136,7 @@ public abstract unsafe class RxQueue
         return received;
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private int RxBurstSlow(Span<Mbuf> burst)
     {
         if (!Volatile.Read(ref _running))

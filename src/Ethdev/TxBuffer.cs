@@ -34,6 +34,7 @@ public class TxBuffer(TxQueue queue, int size = 32) : IDisposable
 
     /// <summary>Sends what is there. Call it also when idle, so that no packet waits for others.</summary>
     /// <returns>Packets sent.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Flush()
     {
         ReadOnlySpan<Mbuf> packets = _packets.AsSpan(0, _count);

@@ -124,7 +124,7 @@ public abstract unsafe class TxQueue
         return sent;
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private int TxBurstSlow(ReadOnlySpan<Mbuf> packets)
     {
         if (!Volatile.Read(ref _running))

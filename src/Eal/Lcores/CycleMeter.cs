@@ -27,6 +27,7 @@ public struct CycleMeter(Lcore lcore)
     }
 
     // The loop in which the state changed is booked with those before it: at most one loop in a run is misplaced.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Book(bool busy)
     {
         ulong now = Tsc.Read();

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Dataplane;
 
 /// <summary>What a service lcore does: runs its services in turn, and sleeps while it has none.</summary>
@@ -29,6 +31,7 @@ internal sealed class ServiceLoop(Services services, Lcore lcore)
     /// </summary>
     internal bool HasLeft(uint rounds) => _asleep || Rounds - rounds >= 2;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal int Run()
     {
         ulong now = Tsc.Read();
@@ -45,6 +48,7 @@ internal sealed class ServiceLoop(Services services, Lcore lcore)
         return 0;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private ulong RunRounds(ulong now)
     {
         while (Mapped is { Length: > 0 } mapped && !Lcore.StopRequested)

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Dataplane;
 
 /// <summary>
@@ -34,6 +36,7 @@ public sealed class LcoreTimers
     /// <returns>Callbacks run.</returns>
     /// <exception cref="ConfigException">The calling thread is no lcore. One of another environment must not
     /// call.</exception>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Manage()
     {
         TimerHeap heap = HeapOf(Lcore.CurrentId);
