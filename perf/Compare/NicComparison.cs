@@ -11,8 +11,8 @@ namespace Dataplane.Perf.Compare;
 /// </summary>
 /// <remarks>
 /// Where QEMU counts instructions (COMPARE_ICOUNT=1), a tick of the guest's clock and of its TSC is one instruction of
-/// the guest's CPUs, and nothing the devices do costs any: "cycles" are instructions. A rate would say how long the host
-/// let the lcore poll for nothing, so there is none.
+/// the guest's CPUs, and nothing the devices do costs any: "cycles" are instructions. A rate would say how long the
+/// host let the lcore poll for nothing, so there is none.
 /// </remarks>
 internal sealed partial class NicComparison : IComparison
 {

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Dataplane.Net;
 
@@ -65,6 +66,7 @@ internal sealed class DemoEnd(Port port, Mempool pool, PacketTemplate frame)
     public bool IsDone { get => Volatile.Read(ref _isDone); set => Volatile.Write(ref _isDone, value); }
 
     /// <summary>Receives and checks what there is.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool Check(Span<Mbuf> burst)
     {
         int received = _rx.RxBurst(burst);
@@ -82,6 +84,7 @@ internal sealed class DemoEnd(Port port, Mempool pool, PacketTemplate frame)
     }
 
     /// <summary>Sends a burst if the other end has seen enough of those before.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool Generate(Span<Mbuf> burst, DemoEnd other)
     {
         if (Generated + (ulong)burst.Length - other.Checked > Window || !pool.TryAllocBulk(burst))
@@ -112,6 +115,7 @@ internal readonly struct DemoTester(DemoEnd left, DemoEnd right, int burstSize) 
     /// <summary>True when the forwarder may stop as well.</summary>
     public bool IsDone => left.IsDone;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Run(Lcore lcore)
     {
         try
@@ -125,6 +129,7 @@ internal readonly struct DemoTester(DemoEnd left, DemoEnd right, int burstSize) 
         return 0;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Test(Lcore lcore, Span<Mbuf> burst)
     {
         var meter = new CycleMeter(lcore);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Dataplane.Apps.Forward;
@@ -58,6 +59,7 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
 
     /// <summary>Makes a burst of packets and sends it.</summary>
     /// <returns>False when the pool has too few.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool Generate(FrameSource source, Span<Mbuf> burst)
     {
         if (!source.TryMake(burst))
@@ -74,6 +76,7 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
     protected int Receive(Span<Mbuf> burst) => Record == null ? Rx.RxBurst(burst) : Record.Receive(Rx, burst);
 
     /// <summary>Sends packets the stream owns; frees and counts what the queue does not take.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected void Send(Span<Mbuf> packets)
     {
         int sent = Record == null ? Tx.TxBurst(packets) : Record.Send(Tx, packets);
@@ -91,6 +94,7 @@ internal sealed class TransformStream<TMode>(RxQueue rx, TxQueue tx, TMode mode)
 {
     private readonly TMode _mode = mode;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override bool Step(Span<Mbuf> burst)
     {
         int received = Receive(burst);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Dataplane.Apps.Forward;
 
 /// <summary>What one lcore does: its streams in turn, until it is asked to stop.</summary>
@@ -37,6 +39,7 @@ internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : 
     // Milliseconds until a sleeping lcore looks whether it is to stop.
     private const int LongestSleepMs = 100;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Run(Lcore lcore)
     {
         Span<Mbuf> burst = new Mbuf[work.Burst];
@@ -68,6 +71,7 @@ internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : 
     }
 
     // Polls once more when the interrupts are on: a packet that came before is not told of.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private bool Sleep(RxWaiter waiter, ForwardStream[] streams, Span<Mbuf> burst, ref int idle)
     {
         bool busy = false;
@@ -88,6 +92,7 @@ internal readonly struct ForwardWorker(ForwardLcore work, DemoTester? tester) : 
 
     /// <summary>The first steps compile code and make statics, which is the only managed memory the loop ever
     /// takes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Warm(ForwardStream[] streams, Span<Mbuf> burst)
     {
         for (int i = 0; i < 100; i++)

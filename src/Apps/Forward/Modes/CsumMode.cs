@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -8,6 +9,7 @@ namespace Dataplane.Apps.Forward;
 /// </summary>
 internal readonly struct CsumMode : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         foreach (Mbuf packet in packets)
@@ -16,6 +18,7 @@ internal readonly struct CsumMode : ITransform
         return packets.Length;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool Renew(Span<byte> data)
     {
         var cursor = new HeaderCursor(data);
@@ -36,6 +39,7 @@ internal readonly struct CsumMode : ITransform
         };
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool RenewIPv4(ref HeaderCursor cursor)
     {
         Span<byte> packet = cursor.Rest;
@@ -58,6 +62,7 @@ internal readonly struct CsumMode : ITransform
         return true;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool RenewIPv6(ref HeaderCursor cursor)
     {
         if (!cursor.TryRead(out HeaderRef<IPv6Header> ip) || ip.Value.PayloadLength > cursor.Rest.Length)

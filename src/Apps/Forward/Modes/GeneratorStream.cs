@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -8,6 +9,7 @@ internal sealed class FrameSource(Mempool pool, PacketTemplate frame, int flows)
     private int _flow;
 
     /// <summary>Fills the span with new packets; false when the pool has too few.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool TryMake(Span<Mbuf> packets)
     {
         if (!pool.TryAllocBulk(packets))
@@ -28,6 +30,7 @@ internal sealed class FrameSource(Mempool pool, PacketTemplate frame, int flows)
 /// </summary>
 internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, FrameSource source) : ForwardStream(rx, tx)
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override bool Step(Span<Mbuf> burst)
     {
         int received = Receive(burst);

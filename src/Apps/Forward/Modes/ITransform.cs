@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Dataplane.Apps.Forward;
 
 /// <summary>What a mode does with packets that came in. Structs, so that the burst loop is compiled for each.</summary>
@@ -20,6 +22,7 @@ internal readonly struct IoMode : ITransform
 /// <summary><c>rxonly</c>: counts and frees.</summary>
 internal readonly struct RxOnlyMode : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         Mbuf.FreeBulk(packets);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -8,6 +9,7 @@ namespace Dataplane.Apps.Forward;
 /// </summary>
 internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         int answers = 0;
@@ -21,6 +23,7 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
         return answers;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private bool Answer(Span<byte> data)
     {
         var cursor = new HeaderCursor(data);
@@ -40,6 +43,7 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
         return answered;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private bool AnswerArp(ref HeaderCursor cursor)
     {
         if (!cursor.TryRead(out HeaderRef<ArpHeader> arp) || !arp.Value.IsEthernetIPv4
@@ -54,6 +58,7 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
         return true;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static bool AnswerEcho(ref HeaderCursor cursor)
     {
         if (!cursor.TryRead(out HeaderRef<IPv4Header> ip) || ip.Value.Protocol != IPProtocols.Icmp
@@ -67,6 +72,7 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
         return true;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Consume(Mbuf packet, ref StreamCounters counters)
     {
         packet.Free();

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Dataplane.Net;
 
 namespace Dataplane.Apps.Forward;
@@ -6,6 +7,7 @@ namespace Dataplane.Apps.Forward;
 /// they are.</summary>
 internal readonly struct MacMode(EtherAddr source, EtherAddr destination) : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         foreach (Mbuf packet in packets)
@@ -24,6 +26,7 @@ internal readonly struct MacMode(EtherAddr source, EtherAddr destination) : ITra
 /// <summary><c>macswap</c>: back to where it came from.</summary>
 internal readonly struct MacSwapMode : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         foreach (Mbuf packet in packets)
@@ -42,6 +45,7 @@ internal readonly struct MacSwapMode : ITransform
 /// </summary>
 internal readonly struct FiveTupleSwapMode : ITransform
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
         foreach (Mbuf packet in packets)
@@ -49,6 +53,7 @@ internal readonly struct FiveTupleSwapMode : ITransform
         return packets.Length;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Swap(Span<byte> data)
     {
         var cursor = new HeaderCursor(data);

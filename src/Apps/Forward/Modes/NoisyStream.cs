@@ -25,6 +25,7 @@ internal sealed class NoisyStream : ForwardStream
         _flushCycles = (ulong)(options.FlushMs * (Tsc.Hz / 1000.0));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override bool Step(Span<Mbuf> burst)
     {
         int received = Receive(burst);
@@ -57,6 +58,7 @@ internal sealed class NoisyStream : ForwardStream
     }
 
     /// <summary>Adds packets; as many of the oldest are sent as no longer fit.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Push(Span<Mbuf> packets)
     {
         if (packets.Length > _fifo.Length)
@@ -77,6 +79,7 @@ internal sealed class NoisyStream : ForwardStream
         Counters.Held = (uint)_held;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Pop(int count)
     {
         while (count > 0)
@@ -90,6 +93,7 @@ internal sealed class NoisyStream : ForwardStream
         Counters.Held = (uint)_held;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Disturb()
     {
         for (int i = 0; i < _options.Reads; i++)
