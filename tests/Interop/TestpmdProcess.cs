@@ -4,22 +4,25 @@ using System.Text.RegularExpressions;
 
 namespace Dataplane.Tests;
 
-/// <summary>DPDK's testpmd on one kernel interface, in a mode of its own.</summary>
+/// <summary>DPDK's testpmd on one port, in a mode of its own.</summary>
 internal sealed class TestpmdProcess : IDisposable
 {
     private readonly Process _process;
     private readonly System.Text.StringBuilder _output = new();
 
     /// <summary>Starts it and returns when it forwards.</summary>
-    internal TestpmdProcess(string iface, string mode)
+    /// <param name="device">A device with arguments, or a kernel interface.</param>
+    /// <param name="mode">Of forwarding.</param>
+    internal TestpmdProcess(string device, string mode)
     {
         int[] cpus = AppProcess.Cpus;
         // Line by line: it says in the middle of a buffer that it is ready.
         _process = Process.Start(new ProcessStartInfo("stdbuf", ["-oL", "dpdk-testpmd", "--lcores",
             $"0@{cpus[0]},1@{cpus[^1]}",
             "--no-huge", "-m", "256", "--no-pci", $"--file-prefix=test{Environment.ProcessId}", "--vdev",
-                $"net_af_packet0,iface={iface}",
-            "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096"])
+                device.Contains(',', StringComparison.Ordinal) ? device : $"net_af_packet0,iface={device}",
+            "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096",
+            "--no-flush-rx"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

@@ -26,7 +26,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
         _ring = (vring_packed_desc*)setup.Table;
         _driverEvent = (vring_packed_desc_event*)setup.Driver;
         _deviceEvent = (vring_packed_desc_event*)setup.Device;
-        uint start = setup.Base >> 16;   // where the used ones end: all that was taken was given back
+        uint start = setup.Base & ushort.MaxValue;   // DPDK's front end leaves the used position out; it is the same
         if (setup.Inflight != null)
         {
             _inflight = (PackedInflight*)setup.Inflight;
