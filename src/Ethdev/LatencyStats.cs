@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Dataplane;
 
 /// <summary>
@@ -79,6 +81,7 @@ public sealed class LatencyStats : IDisposable
 
     private sealed class Stamper(MbufField<ulong> field, MbufFlags flag) : RxCallback
     {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override int OnReceived(RxQueue queue, Span<Mbuf> burst, int received)
         {
             ulong now = Tsc.Read();
@@ -101,6 +104,7 @@ public sealed class LatencyStats : IDisposable
         internal ulong Sum;
         internal double Jitter;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void OnOffered(TxQueue queue, ReadOnlySpan<Mbuf> packets)
         {
             ulong now = Tsc.Read();

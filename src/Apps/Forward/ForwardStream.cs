@@ -73,6 +73,7 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
     }
 
     /// <summary>Receives a burst.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     protected int Receive(Span<Mbuf> burst) => Record == null ? Rx.RxBurst(burst) : Record.Receive(Rx, burst);
 
     /// <summary>Sends packets the stream owns; frees and counts what the queue does not take.</summary>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 
 namespace Dataplane.Apps.Forward;
 
@@ -14,6 +15,7 @@ internal sealed class StreamRecord(int burst)
     private long _packets;
 
     /// <summary>Receives; empty polls count as bursts of 0, and their cycles as nobody's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Receive(RxQueue rx, Span<Mbuf> packets)
     {
         ulong start = Tsc.Read();
@@ -28,6 +30,7 @@ internal sealed class StreamRecord(int burst)
     }
 
     /// <summary>Sends; the cycles since the receipt, or the sending before, are the mode's.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Send(TxQueue tx, ReadOnlySpan<Mbuf> packets)
     {
         ulong start = Tsc.Read();
