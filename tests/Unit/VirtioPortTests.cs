@@ -14,6 +14,7 @@ public sealed unsafe class VirtioPortTests
         using VirtioRig rig = new(new ModelDevice());
         rig.Start();
         Assert.True(VirtioFeatures.Has(rig.Device.Taken, VirtioConfig.VIRTIO_F_VERSION_1));
+        Assert.True(VirtioFeatures.Has(rig.Device.Taken, VirtioConfig.VIRTIO_F_ACCESS_PLATFORM));
         foreach (int bit in (int[])[VirtioNet.VIRTIO_NET_F_MRG_RXBUF, VirtioNet.VIRTIO_NET_F_GUEST_CSUM,
             VirtioNet.VIRTIO_NET_F_GUEST_TSO4, VirtioNet.VIRTIO_NET_F_HASH_REPORT, VirtioNet.VIRTIO_NET_F_CTRL_VLAN])
             Assert.False(VirtioFeatures.Has(rig.Device.Taken, bit), $"feature {bit}");
@@ -95,6 +96,18 @@ public sealed unsafe class VirtioPortTests
         rig.Start();
         rig.Port.SetPromiscuous(true);
         Assert.True(rig.Device.Promiscuous);
+    }
+
+    /// <summary>§5.1.3.1: what is told by the control queue goes with it.</summary>
+    [Fact]
+    public void Start_DeviceWithoutControlQueue_TakesNothingThatNeedsIt()
+    {
+        using VirtioRig rig = new(new ModelDevice
+            { Offered = ModelDevice.Everything & ~VirtioFeatures.Of(VirtioNet.VIRTIO_NET_F_CTRL_VQ) });
+        rig.Start();
+        foreach (int bit in (int[])[VirtioNet.VIRTIO_NET_F_CTRL_RX, VirtioNet.VIRTIO_NET_F_CTRL_MAC_ADDR,
+            VirtioNet.VIRTIO_NET_F_MQ, VirtioNet.VIRTIO_NET_F_RSS])
+            Assert.False(VirtioFeatures.Has(rig.Device.Taken, bit), $"feature {bit}");
     }
 
     [Fact]
