@@ -204,9 +204,10 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
 
     /// <inheritdoc/>
     /// <remarks>§2.8.10 asks for a notification when the place the device waits for is among those published since the
-    /// last look. Here one is sent whenever that place is behind us: QEMU 10 goes on from the place it told of, and
-    /// sleeps without telling of another (virtio_net_tx_complete), so it would never wake. A device that has enough
-    /// to do says DISABLE.</remarks>
+    /// last look. Here one is sent unless that place is ahead, among those that can be added before the device uses
+    /// more: QEMU 10 goes on from the place it told of, round the whole ring if that is full, and sleeps without
+    /// telling of another (virtio_net_tx_complete), so it would never wake. A device that has enough to do says
+    /// DISABLE.</remarks>
     internal override bool ShouldNotify()
     {
         Interlocked.MemoryBarrier();   // V2: descriptors are out before we look whether the device sleeps
@@ -214,11 +215,12 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
         *(uint*)&wanted = Volatile.Read(ref *(uint*)_deviceEvent);
         if (wanted.flags != VirtioRing.VRING_PACKED_EVENT_FLAG_DESC)
             return wanted.flags == VirtioRing.VRING_PACKED_EVENT_FLAG_ENABLE;
-        // Of the other round, places from here to the ring's end are behind us, and those before are ahead.
-        uint place = wanted.off_wrap & ~(1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR), size = (uint)Size;
+        // Places of both rounds as one ring of twice the size: one ahead by more than is free was passed long ago.
+        uint size = (uint)Size, place = wanted.off_wrap & ~(1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR);
         bool sameRound = wanted.off_wrap >> VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR != 0
             == ((_nextFlags & Avail) != 0);
-        return sameRound ? place < _next : place >= _next;
+        uint ahead = (place - _next + (sameRound ? 0 : size)) & (2 * size - 1);
+        return ahead >= FreeSlots;
     }
 
     /// <inheritdoc/>
