@@ -11,8 +11,9 @@ public abstract unsafe partial class Port
     /// telemetry shows must not go under its hands.</summary>
     internal Lock Gate { get; } = new();
 
-    /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick and
-    /// not throw.</summary>
+    /// <summary>What happens to the port, told on the control-path thread that saw it. Handlers must be quick, not
+    /// throw, and leave configuring, starting, stopping and closing ports to another thread, which may be waiting for
+    /// them.</summary>
     public event Action<Port, PortEvent>? Events;
 
     /// <summary>
@@ -59,24 +60,36 @@ public abstract unsafe partial class Port
         long start = Environment.TickCount64;
         LinkStatus link = GetLink();
         // Not every driver tells of changes, so look every 10 ms as well.
-        while (!link.Up && Environment.TickCount64 - start < timeout.TotalMilliseconds)
+        try
         {
-            changed.Wait(10);
-            link = GetLink();
+            while (!link.Up && Environment.TickCount64 - start < timeout.TotalMilliseconds)
+            {
+                changed.Wait(10);
+                changed.Reset();
+                link = GetLink();
+            }
         }
-        Events -= OnEvent;
+        finally
+        {
+            Events -= OnEvent;
+        }
         return link;
     }
 
     /// <summary>Takes the link up or down.</summary>
     /// <exception cref="DataplaneException">The driver cannot.</exception>
-    public void SetLink(bool up) => OnSetLink(up);
+    public void SetLink(bool up)
+    {
+        RequireOpen("change the link of");
+        OnSetLink(up);
+    }
 
     /// <summary>Sets the MTU.</summary>
     /// <param name="mtu"><see cref="PortInfo.MinMtu"/> to <see cref="PortInfo.MaxMtu"/> bytes.</param>
     /// <exception cref="ConfigException">Out of range, or a queue's mbufs are too small and scatter is off.</exception>
     public void SetMtu(int mtu)
     {
+        RequireOpen("change the MTU of");
         PortRules.CheckMtu(this, mtu);
         foreach (RxQueue? queue in _rxQueues)
             if (queue != null)
@@ -93,6 +106,7 @@ public abstract unsafe partial class Port
         if (address.IsMulticast || address.Value == 0)
             throw new ConfigException($"port {Name}: {address} cannot be its own address",
                 why: address.IsMulticast ? "it is a group address" : "it is no address", fix: "give a unicast address");
+        RequireOpen("change the address of");
         _ = MacAddresses;
         OnSetMacAddress(address);
         _addresses.RemoveAt(0);
@@ -110,6 +124,7 @@ public abstract unsafe partial class Port
         if (_addresses.Count >= Info.MaxMacAddresses)
             throw new ConfigException($"port {Name}: cannot add address {address}",
                 why: $"it holds {Info.MaxMacAddresses} at most", fix: "remove one, or use promiscuous mode");
+        RequireOpen("add an address to");
         OnAddMacAddress(address);
         _addresses.Add(address);
     }
@@ -123,6 +138,7 @@ public abstract unsafe partial class Port
             throw new ConfigException($"port {Name}: {address} is its own address and stays", fix: "use SetMacAddress");
         if (!_addresses.Contains(address))
             return false;
+        RequireOpen("remove an address of");
         OnRemoveMacAddress(address);
         return _addresses.Remove(address);
     }
@@ -133,6 +149,7 @@ public abstract unsafe partial class Port
     {
         if (on == Promiscuous)
             return;
+        RequireOpen("change the receive modes of");
         OnSetPromiscuous(on);
         Promiscuous = on;
     }
@@ -143,6 +160,7 @@ public abstract unsafe partial class Port
     {
         if (on == AllMulticast)
             return;
+        RequireOpen("change the receive modes of");
         OnSetAllMulticast(on);
         AllMulticast = on;
     }

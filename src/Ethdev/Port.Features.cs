@@ -24,6 +24,7 @@ public abstract partial class Port
     public void SetRss(RssConfig rss)
     {
         PortRules.CheckRss(this, rss);
+        RequireOpen("change the RSS of");
         OnSetRss(rss);
         _rss = rss;
     }
@@ -35,6 +36,7 @@ public abstract partial class Port
     public void SetRedirection(ReadOnlySpan<ushort> queues)
     {
         PortRules.CheckRedirection(this, queues);
+        RequireOpen("change the redirection table of");
         ushort[] table = queues.ToArray();
         OnSetRedirection(table);
         _redirection = table;
@@ -50,21 +52,34 @@ public abstract partial class Port
             throw new ConfigException($"port {Name}: cannot filter VLAN {vlan}",
                 why: vlan > 4095 ? "a VLAN is 0 to 4095" : "the filter is not on",
                 fix: vlan > 4095 ? null : "configure the port with RxOffloads.VlanFilter");
+        RequireOpen("filter VLANs of");
         OnSetVlanFilter(vlan, on);
         _ = on ? _vlans.Add(vlan) : _vlans.Remove(vlan);
     }
 
     /// <summary>Pause frames as they are in force: settings, or what was negotiated with the far end.</summary>
     /// <exception cref="DataplaneException">The driver cannot.</exception>
-    public FlowControl GetFlowControl() => OnGetFlowControl();
+    public FlowControl GetFlowControl()
+    {
+        RequireOpen("tell the flow control of");
+        return OnGetFlowControl();
+    }
 
     /// <summary>Sets pause frames.</summary>
     /// <exception cref="DataplaneException">The driver cannot.</exception>
-    public void SetFlowControl(FlowControl control) => OnSetFlowControl(control);
+    public void SetFlowControl(FlowControl control)
+    {
+        RequireOpen("change the flow control of");
+        OnSetFlowControl(control);
+    }
 
     /// <summary>Blinks or lights the port's LED to find it, or gives it back to the device.</summary>
     /// <exception cref="DataplaneException">The driver cannot.</exception>
-    public void SetLed(bool on) => OnSetLed(on);
+    public void SetLed(bool on)
+    {
+        RequireOpen("light a LED of");
+        OnSetLed(on);
+    }
 
     /// <summary>Reads the NIC's EEPROM or NVM.</summary>
     /// <param name="offset">Bytes, even.</param>
@@ -73,14 +88,20 @@ public abstract partial class Port
     /// <exception cref="DataplaneException">The driver cannot, or the device does not answer.</exception>
     public void ReadEeprom(int offset, Span<byte> bytes)
     {
-        if (offset < 0 || offset % 2 != 0 || bytes.Length % 2 != 0 || offset + bytes.Length > Info.EepromBytes)
+        if (offset < 0 || offset % 2 != 0 || bytes.Length % 2 != 0
+            || bytes.Length > Info.EepromBytes - offset)
             throw new ConfigException($"port {Name}: cannot read {bytes.Length} bytes of EEPROM at {offset}",
                 why: $"it has {Info.EepromBytes} bytes, read in words of 2");
+        RequireOpen("read the EEPROM of");
         OnReadEeprom(offset, bytes);
     }
 
     /// <summary>All registers by name, for a person to read. Registers that reading changes are left out.</summary>
-    public IReadOnlyList<RegisterValue> ReadRegisters() => OnReadRegisters();
+    public IReadOnlyList<RegisterValue> ReadRegisters()
+    {
+        RequireOpen("show the registers of");
+        return OnReadRegisters();
+    }
 
     /// <summary>Version of the firmware or NVM image, or null.</summary>
     public virtual string? FirmwareVersion => null;
@@ -88,7 +109,11 @@ public abstract partial class Port
     /// <summary>The NIC's clock, nanoseconds since some point of its own; what <see cref="RxOffloads.Timestamp"/>
     /// stamps with.</summary>
     /// <exception cref="DataplaneException">The driver cannot.</exception>
-    public ulong ReadClock() => OnReadClock();
+    public ulong ReadClock()
+    {
+        RequireOpen("tell the clock of");
+        return OnReadClock();
+    }
 
     /// <summary>For drivers: sets the table to what the device was given when it started.</summary>
     protected void InitializeRedirection(ushort[] table) => _redirection = table;

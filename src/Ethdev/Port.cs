@@ -127,7 +127,7 @@ public abstract unsafe partial class Port : IDisposable
 
     /// <summary>Lets packets flow.</summary>
     /// <exception cref="DataplaneException">The port is not configured, a queue is not set up, or it is
-    /// started.</exception>
+    /// started; or the device fails at it.</exception>
     public void Start()
     {
         using Lock.Scope held = Gate.EnterScope();
@@ -153,6 +153,8 @@ public abstract unsafe partial class Port : IDisposable
     /// Stops the flow and frees every packet still in the queues. No thread may poll any more. Does nothing when the
     /// port is not started.
     /// </summary>
+    /// <exception cref="DataplaneException">The device failed at it. The port is stopped, and the device cut off from
+    /// memory.</exception>
     public void Stop()
     {
         using Lock.Scope held = Gate.EnterScope();
@@ -163,28 +165,53 @@ public abstract unsafe partial class Port : IDisposable
         foreach (TxQueue queue in TxQueues)
             queue.SetRunning(false);
         State = PortState.Stopped;
-        OnStop();
-        foreach (RxQueue queue in RxQueues)
-            queue.Drain();
-        foreach (TxQueue queue in TxQueues)
-            queue.Drain();
+        try
+        {
+            OnStop();
+        }
+        catch
+        {
+            CutOff();       // the queues' packets are freed all the same
+            throw;
+        }
+        finally
+        {
+            foreach (RxQueue queue in RxQueues)
+                queue.Drain();
+            foreach (TxQueue queue in TxQueues)
+                queue.Drain();
+        }
     }
 
-    /// <summary>Closes the port: stops it if need be and gives back all it took. Any number of times.</summary>
+    /// <summary>Closes the port: stops it if need be and gives back all it took, also where its device fails at that.
+    /// Any number of times.</summary>
+    /// <exception cref="DataplaneException">The device failed; the port is closed.</exception>
     public void Dispose()
     {
         using Lock.Scope held = Gate.EnterScope();
         if (State == PortState.Closed)
             return;
-        Stop();
-        ReleaseQueues();
-        State = PortState.Closed;
-        OnClose();
-        if (Context.Function != null)
-            Context.Function.Lost -= OnLost;
-        Context.Function?.Dispose();
-        FreeCounters();
-        Raise(PortEvent.Closed);
+        try
+        {
+            Stop();
+        }
+        finally
+        {
+            ReleaseQueues();
+            State = PortState.Closed;
+            try
+            {
+                OnClose();
+            }
+            finally
+            {
+                if (Context.Function != null)
+                    Context.Function.Lost -= OnLost;
+                Context.Function?.Dispose();
+                FreeCounters();
+                Raise(PortEvent.Closed);
+            }
+        }
         GC.SuppressFinalize(this);
     }
 
@@ -211,10 +238,31 @@ public abstract unsafe partial class Port : IDisposable
     /// <summary>Give back what the constructor took. The function of a PCI port is disposed after this.</summary>
     protected virtual void OnClose() { }
 
+    /// <summary>For drivers: a device that could not be stopped reads and writes memory no more, before what it was
+    /// told of is given back.</summary>
+    protected void CutOff()
+    {
+        try
+        {
+            Context.Function?.SetBusMaster(false);
+        }
+        catch (DataplaneException)
+        {
+            // It does not answer: then it does nothing either.
+        }
+    }
+
     internal void Require(PortState state, string action)
     {
         if (State != state)
             throw WrongState(action, $"call {(state == PortState.Started ? "Start" : "Configure")} first");
+    }
+
+    // Its registers are unmapped then: to touch them would end the process.
+    private void RequireOpen(string action)
+    {
+        if (State == PortState.Closed)
+            throw WrongState(action, "attach it anew");
     }
 
     private DataplaneException WrongState(string action, string fix) =>

@@ -79,7 +79,8 @@ public enum PortEvent
 {
     /// <summary>The link went up or down (RTE_ETH_EVENT_INTR_LSC).</summary>
     LinkChanged,
-    /// <summary>The device is gone, e.g. unplugged; the port should be closed (RTE_ETH_EVENT_INTR_RMV).</summary>
+    /// <summary>The device is gone, e.g. unplugged; the port should be closed (RTE_ETH_EVENT_INTR_RMV). Of a function
+    /// that the kernel asks back it is told again every 10 s until then.</summary>
     Removed,
     /// <summary>The device lost its state; stop the port and start it again (RTE_ETH_EVENT_INTR_RESET).</summary>
     ResetNeeded,

@@ -72,13 +72,17 @@ internal static unsafe partial class Iommufd
     /// <param name="hwpt">A page table that tracks.</param>
     /// <param name="iova">First byte.</param>
     /// <param name="length">Bytes, all mapped.</param>
-    /// <param name="pageSize">Bytes each bit stands for.</param>
+    /// <param name="pageSize">Bytes each bit stands for, a power of two.</param>
     /// <param name="bitmap">Bits are set in it, none is cleared.</param>
     /// <param name="flags">IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR, or 0: what was asked for counts as clean.</param>
     internal static void GetDirtyBitmap(SafeFileHandle iommu, uint hwpt, ulong iova, ulong length, ulong pageSize,
         Span<ulong> bitmap, uint flags)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan((ulong)bitmap.Length * 64, length / pageSize);
+        // The kernel writes a bit per 1 << ffs(pageSize), so any other size would have it write behind the bitmap.
+        if (!ulong.IsPow2(pageSize) || length % pageSize != 0)
+            throw new ArgumentOutOfRangeException(nameof(pageSize), pageSize,
+                $"a power of two that divides the {length} bytes");
+        ArgumentOutOfRangeException.ThrowIfLessThan((ulong)bitmap.Length * 64, length / pageSize, nameof(bitmap));
         fixed (ulong* first = bitmap)
         {
             var call = new iommu_hwpt_get_dirty_bitmap

@@ -71,6 +71,9 @@ public sealed class DmaManagerTests : IDisposable
         Assert.Equal(IommuBackend.NoIommu, Backends(new() { UnsafeNoIommu = true }).Choose(device).Backend);
         Assert.Throws<DeviceException>(() => Backends(new() { UnsafeNoIommu = true,
             IommuBackend = IommuBackend.Iommufd }).Choose(device));
+        e = Assert.Throws<DeviceException>(() => Backends(new() { UnsafeNoIommu = true,
+            IommuBackend = IommuBackend.NoIommu }).Choose(Device(0)));
+        Assert.Contains("behind one", e.Why, StringComparison.Ordinal);
     }
 
     [Fact]

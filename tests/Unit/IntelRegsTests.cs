@@ -90,6 +90,17 @@ public sealed unsafe class IntelRegsTests
         Assert.Equal((0xda565a6du, 5u), (Read(rig, 0x5c80), Read(rig, 0x5818)));
     }
 
+    [Fact]
+    public void Missed_CollectedBeforeAReset_AreKept()
+    {
+        using var rig = new Opened();
+        var stats = new IntelStats(rig.Nic.Registers);
+        *(uint*)(rig.Nic.Bar + StatRegs.Mpc.Offset) = 5;
+        stats.Collect();
+        *(uint*)(rig.Nic.Bar + StatRegs.Mpc.Offset) = 0;     // as reading and a reset leave it
+        Assert.Equal(5ul, stats.ReadMissed(0, default));
+    }
+
     private static uint Read(Opened rig, int offset) => *(uint*)(rig.Nic.Bar + offset);
 
     private static IEnumerable<(string Name, uint Offset)> Enumerate(Type list)

@@ -30,6 +30,18 @@ public class IommufdErrorTests
         AssertSays(IommufdErrors.Bind(Nic, new("x", errno), token: false, "/nowhere"), errno, why, fix);
 
     [Theory]
+    [InlineData(64 * 4096, 0)]
+    [InlineData(3 * 4096, 3 * 4096)]         // the kernel would count pages of 4096
+    [InlineData(4096 + 2048, 4096)]
+    [InlineData(65 * 4096, 4096)]
+    public void GetDirtyBitmap_KernelWouldWriteBehindIt_IsRefused(ulong length, ulong pageSize)
+    {
+        using var none = new Microsoft.Win32.SafeHandles.SafeFileHandle();
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            Native.Iommufd.GetDirtyBitmap(none, 1, 0, length, pageSize, new ulong[1], 0));
+    }
+
+    [Theory]
     [InlineData(Errno.EPERM)]
     [InlineData(Errno.EBUSY)]
     public void Bind_RefusedForASiblingOfTheKernel_NamesItAndItsDriver(Errno errno)

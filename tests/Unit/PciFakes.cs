@@ -86,7 +86,9 @@ internal sealed class FakeFunction(PciDevice device, int configBytes = 4096) : P
     public override void WriteBar(int bar, ulong offset, ReadOnlySpan<byte> bytes) =>
         throw new DeviceException("no BAR");
 
-    public override void SetBusMaster(bool on) { }
+    public override void SetBusMaster(bool on) => BusMaster = on;
+
+    internal bool? BusMaster { get; private set; }
 
     public override bool Reset() => true;
 
@@ -102,7 +104,7 @@ internal sealed class FakeFunction(PciDevice device, int configBytes = 4096) : P
 }
 
 /// <summary>A driver for a made-up NIC.</summary>
-internal sealed class FakePciDriver(bool fails = false) : PciPortDriver
+internal sealed class FakePciDriver(bool fails = false, Defect defect = Defect.TakesAnyArgument) : PciPortDriver
 {
     public override string Name => "net_fakepci";
 
@@ -113,5 +115,5 @@ internal sealed class FakePciDriver(bool fails = false) : PciPortDriver
     public override int DmaAddressBits => 40;
 
     public override Port Create(PortContext context) => fails ? throw new DeviceException("it does not answer")
-        : new FakePort(context, Defect.TakesAnyArgument);
+        : new FakePort(context, defect);
 }

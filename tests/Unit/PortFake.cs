@@ -32,6 +32,8 @@ public enum Defect
     NoLink,
     /// <summary>Any argument is taken.</summary>
     TakesAnyArgument,
+    /// <summary>The device does not stop.</summary>
+    FailsToStop,
 }
 
 /// <summary>A driver for tests: a loop in managed memory that can be made faulty.</summary>
@@ -103,6 +105,8 @@ internal sealed class FakePort : Port
                 Mbuf.FreeBulk([.. loop]);
             loop.Clear();
         }
+        if (Defect == Defect.FailsToStop)
+            throw new DeviceException("it does not stop");
     }
 }
 

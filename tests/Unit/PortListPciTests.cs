@@ -15,7 +15,8 @@ public sealed class PortListPciTests : IDisposable
         _sysfs.Dispose();
     }
 
-    private PortList Probe(EalOptions? options = null, bool fails = false, Exception? openFails = null)
+    private PortList Probe(EalOptions? options = null, bool fails = false, Exception? openFails = null,
+        Defect defect = Defect.TakesAnyArgument)
     {
         _eal?.Dispose();
         _eal = Eal.Initialize((options ?? new EalOptions()) with { NoHuge = true });
@@ -28,7 +29,7 @@ public sealed class PortListPciTests : IDisposable
             _opened.Add(new FakeFunction(device));
             return _opened[^1];
         };
-        return PortList.Probe(_eal, [new FakeDriver(Defect.TakesAnyArgument), new FakePciDriver(fails)]);
+        return PortList.Probe(_eal, [new FakeDriver(Defect.TakesAnyArgument), new FakePciDriver(fails, defect)]);
     }
 
     private FakeSysfs TwoBound() => _sysfs.Function(Second, driver: "vfio-pci").Function(First, driver: "vfio-pci")
@@ -135,5 +136,19 @@ public sealed class PortListPciTests : IDisposable
         ports.Detach(ports.Ports[0]);
         _opened[0].Lose(PortLoss.Requested);
         Assert.Equal([PortEvent.Removed, PortEvent.ResetNeeded, PortEvent.Closed], events);
+    }
+
+    [Fact]
+    public void Dispose_DeviceDoesNotStop_CutsItOffAndCloses()
+    {
+        TwoBound();
+        using PortList ports = Probe(defect: Defect.FailsToStop);
+        using Mempool pool = Mempool.CreateMbufPool(_eal!.Memory, "p", 64, cacheSize: 0);
+        Port port = ports.Ports[0];
+        port.Start(new PortConfig(), pool);
+        Assert.Equal("it does not stop", Assert.Throws<DeviceException>(() => ports.Detach(port)).What);
+        Assert.Equal(PortState.Closed, port.State);
+        Assert.False(_opened[0].BusMaster);
+        Assert.NotEqual(0, _opened[0].Disposals);
     }
 }

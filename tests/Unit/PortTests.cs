@@ -44,6 +44,18 @@ public sealed unsafe class PortTests : IDisposable
         Assert.Equal(PortState.Closed, _port.State);
     }
 
+    [Fact]
+    public void Control_Closed_IsRefused()
+    {
+        _port.Dispose();
+        foreach (Action call in (Action[])[() => _port.SetLink(true), () => _port.SetMtu(1500),
+            () => _port.SetMacAddress(MacAddress.Local(2)), () => _port.AddMacAddress(MacAddress.Local(3)),
+            () => _port.SetPromiscuous(true), () => _port.SetAllMulticast(true), () => _port.SetLed(true),
+            () => _port.GetFlowControl(), () => _port.SetFlowControl(new(true, true)), () => _port.ReadRegisters(),
+            () => _port.ReadClock()])
+            Assert.Equal("it is Closed", Assert.Throws<DataplaneException>(call).Why);
+    }
+
     [Theory]
     [InlineData("Attached", "setup", "Configure")]
     [InlineData("Attached", "start", "Configure")]

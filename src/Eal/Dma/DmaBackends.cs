@@ -37,6 +37,10 @@ internal sealed class DmaBackends(EalOptions options, Func<string, Errno> probe)
                     : $"sudo dpctl bind {device.Address}", See, Errno.ENODEV);
         if (device.IsNoIommu)
             return NoIommu(device);
+        if (options.IommuBackend == IommuBackend.NoIommu)
+            throw new DeviceException($"cannot use {device} without an IOMMU",
+                $"the kernel has it behind one, in group {device.IommuGroup}", "leave --iommu-backend out", See,
+                Errno.ENODEV);
         if (options.IommuBackend != IommuBackend.Auto)
             return new(options.IommuBackend, "--iommu-backend says so");
         string? without = WhyNotIommufd(device);

@@ -90,6 +90,10 @@ public sealed partial class DmaManager : IDisposable
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
+            if (backend == IommuBackend.NoIommu && !_options.UnsafeNoIommu)
+                throw new ConfigException("cannot make a container without an IOMMU",
+                    "its devices could overwrite any memory of the machine", "accept that with --unsafe-noiommu",
+                    DmaBackends.See);
             DmaContainer container = _create(backend == IommuBackend.Auto ? _backends.Default() : backend);
             _own.Add(container);
             return container;
@@ -119,7 +123,7 @@ public sealed partial class DmaManager : IDisposable
                 if (container.Backend == backend && container.Reaches(addressBits))
                     return container.Open(device, addressBits);
             }
-            catch (DeviceException e) when (e.Errno is Errno.EADDRINUSE or Errno.ERANGE)
+            catch (DeviceException e) when (e.Errno is Errno.EADDRINUSE or Errno.ERANGE or Errno.EINVAL)
             {
                 LogPassedOver(_logger, device, e.Message);
             }

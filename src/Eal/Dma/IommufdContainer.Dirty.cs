@@ -52,17 +52,22 @@ public sealed partial class IommufdContainer
 
     /// <summary>Which pages devices have written since they were last asked for, or since the start.</summary>
     /// <param name="address">First byte, mapped here.</param>
-    /// <param name="sizeBytes">Length, mapped here.</param>
+    /// <param name="sizeBytes">Length, mapped here, a multiple of <paramref name="pageBytes"/>.</param>
     /// <param name="pageBytes">What each bit stands for: a power of two, an ordinary page or more.</param>
     /// <param name="bitmap">A bit per page, lowest first; set for written ones, the others left alone.</param>
     /// <param name="clear">They count as clean from now on.</param>
     /// <exception cref="DataplaneException">Tracking was not started, or it is not mapped.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The bitmap is too short, or the page no power of two that divides
+    /// the length.</exception>
     public unsafe void ReadDirty(void* address, nuint sizeBytes, nuint pageBytes, Span<ulong> bitmap, bool clear)
     {
         if (_tracking.Count == 0)
             throw new DataplaneException("cannot read dirty pages", "tracking was not started",
                 "call StartDirtyTracking", errno: Errno.EINVAL);
         Iova iova = ToIova(address);
+        if (iova == Iova.Bad)
+            throw new DataplaneException("cannot read dirty pages", $"0x{(nuint)address:x} is not mapped here",
+                errno: Errno.ENOENT);
         foreach (IommufdPageTable table in _tracking)
             table.ReadDirty(iova.Value, sizeBytes, pageBytes, bitmap, clear);
     }

@@ -65,6 +65,9 @@ internal static class VfioErrors
         Errno.EBUSY => new($"cannot attach {device} to the IOMMU",
             "its group is in use through character devices (/dev/vfio/devices)",
             "end who uses them, or open this device with --iommu-backend=iommufd too", DmaBackends.See, e.Errno),
+        Errno.EINVAL => new($"cannot attach {device} to this container",
+            "addresses that are reserved for it are in use here, or its IOMMU is of another kind",
+            "open it in a container of its own", DmaBackends.See, e.Errno),
         _ => null,
     };
 

@@ -84,7 +84,7 @@ public abstract partial class PciFunction : IDisposable
     public abstract void UnmaskIntX();
 
     /// <summary>Raised on the control thread for interrupts when the device is asked for back (hot-unplug) or has
-    /// failed.</summary>
+    /// failed. The kernel asks again every 10 s until it has it.</summary>
     public event Action<PciFunction, PortLoss>? Lost;
 
     /// <summary>For backends.</summary>

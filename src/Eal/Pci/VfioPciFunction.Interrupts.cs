@@ -90,13 +90,11 @@ internal sealed partial class VfioPciFunction
         IDisposable? registration = null;
         try
         {
-            bool raised = false;   // the kernel asks again and again until it has the device
+            // The kernel asks every 10 s until it has the device. Each is told: the first may come before anybody
+            // listens.
             registration = _interrupts.Register(fd, () =>
             {
                 Eventfd.Drain(fd);
-                if (raised)
-                    return;
-                raised = true;
                 _askedFor |= why == PortLoss.Requested;
                 RaiseLost(why);
             });

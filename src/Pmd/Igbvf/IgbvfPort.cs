@@ -159,7 +159,14 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
         catch
         {
             _starting = false;
-            OnStop();
+            try
+            {
+                OnStop();
+            }
+            catch (DataplaneException)
+            {
+                CutOff();       // what is to be told is why it did not start
+            }
             foreach (RxQueue queue in RxQueues)
                 queue.Drain();
             throw;
@@ -309,5 +316,5 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
             Raise((message & MailboxMessage.ClearToSend) != 0 ? PortEvent.LinkChanged : PortEvent.ResetNeeded);
     }
 
-    private void OnLost(PciFunction function, PortLoss why) => _lost = true;
+    private void OnLost(PciFunction function, PortLoss why) => _lost |= why == PortLoss.Requested;
 }

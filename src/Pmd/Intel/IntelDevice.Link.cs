@@ -146,6 +146,8 @@ internal sealed partial class IntelDevice
     private void Renegotiate(ushort advertised)
     {
         WritePhy(PhyRegs.Advertise, advertised);
+        if (IsLinkOff)
+            return;         // SetLink goes on from here
         ushort control = (ushort)(ReadPhy(PhyRegs.Control) & ~PhyRegs.ControlPowerDown);
         WritePhy(PhyRegs.Control,
             (ushort)(control | PhyRegs.ControlAutonegotiate | PhyRegs.ControlRestart));

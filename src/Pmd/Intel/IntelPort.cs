@@ -86,7 +86,7 @@ internal abstract partial class IntelPort : Port, IQueueDevice
         get
         {
             lock (Device)
-                return Device.NvmVersion;
+                return State == PortState.Closed ? null : Device.NvmVersion;
         }
     }
 
@@ -162,7 +162,14 @@ internal abstract partial class IntelPort : Port, IQueueDevice
         }
         catch
         {
-            OnStop();
+            try
+            {
+                OnStop();
+            }
+            catch (DataplaneException)
+            {
+                CutOff();       // what is to be told is why it did not start
+            }
             foreach (RxQueue queue in RxQueues)
                 queue.Drain();
             throw;
@@ -288,9 +295,6 @@ internal abstract partial class IntelPort : Port, IQueueDevice
         Device.SetHash(Rss.Key ?? Toeplitz.MicrosoftKey, HashControl(Rss.Fields & Info.RssFields));
     }
 
-    private void OnLost(PciFunction function, PortLoss why)
-    {
-        _lost = true;
-        Raise(PortEvent.Removed);
-    }
+    // The base class tells of it. After an error the device is there still, and may work again once it is started anew.
+    private void OnLost(PciFunction function, PortLoss why) => _lost |= why == PortLoss.Requested;
 }

@@ -84,6 +84,7 @@ internal sealed class IntelStats(Mmio registers)
                 (_, RcReg32 low, RcReg32 high) = s_counters[i];
                 _sums[i] += registers.Read(low) | (high == default ? 0 : (ulong)registers.Read(high) << 32);
             }
+            _missed[0] += registers.Read(StatRegs.Mpc);
         }
     }
 

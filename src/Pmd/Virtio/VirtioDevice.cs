@@ -30,8 +30,8 @@ internal sealed unsafe class VirtioDevice : IDisposable
             throw new DeviceException($"port {name}: the device goes round the IOMMU",
                 why: "it does not offer VIRTIO_F_ACCESS_PLATFORM (VIRTIO 1.2 §6.1), so it takes I/O addresses for "
                     + "physical ones and would write to memory that is not ours",
-                fix: "start the virtual machine with virtio-net-pci,disable-legacy=on,iommu_platform=on, or use "
-                    + "--iommu-backend noiommu --unsafe-noiommu",
+                fix: "start the virtual machine with virtio-net-pci,disable-legacy=on,iommu_platform=on; or switch the "
+                    + "IOMMU off in it (intel_iommu=off), bind with --noiommu and start with --unsafe-noiommu",
                 see: "src/Pmd/Virtio/README.md");
         Propose();
         Config = ReadConfig();

@@ -7,7 +7,7 @@ namespace Dataplane.Pmd;
 /// <summary>A virtio device on PCI, by its modern interface. VIRTIO 1.2 §4.1.</summary>
 internal sealed unsafe class VirtioPciTransport : VirtioTransport
 {
-    private const int ResetTimeoutMs = 10_000;
+    private const int ResetTimeoutMs = 10_000, GoneTimeoutMs = 200;
 
     private readonly PciFunction _function;
     private readonly Mmio _common, _notify, _isr, _device;
@@ -15,7 +15,7 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
     private readonly DmaAddressing _addressing;
     private uint[] _notifyOffsets = [];   // by queue
     private InterruptKind _interrupts;
-    private bool _notificationData, _isMaster;
+    private bool _notificationData;
 
     /// <summary>Finds the device's registers. The caller keeps the function, and this object takes it over only when it
     /// was made.</summary>
@@ -78,16 +78,14 @@ internal sealed unsafe class VirtioPciTransport : VirtioTransport
         long start = Stopwatch.GetTimestamp();
         for (byte status = Status; status != 0; status = Status)
         {
-            if (Stopwatch.GetElapsedTime(start).TotalMilliseconds > ResetTimeoutMs)
+            int most = status == 0xff ? GoneTimeoutMs : ResetTimeoutMs;     // no status has all bits
+            if (Stopwatch.GetElapsedTime(start).TotalMilliseconds > most)
                 throw new DeviceException($"{_function.Device} does not reset",
-                    why: $"its device_status still reads 0x{status:x2} after {ResetTimeoutMs / 1000} s "
-                        + "(VIRTIO 1.2 §2.4)",
+                    why: $"its device_status still reads 0x{status:x2} after {most} ms (VIRTIO 1.2 §2.4)",
                     fix: status == 0xff ? "all ones: the device is gone or powered down" : "reset the machine");
             Thread.Yield();
         }
-        if (!_isMaster)
-            _function.SetBusMaster(true);   // not before: whoever had it last may have left it running
-        _isMaster = true;
+        _function.SetBusMaster(true);   // not before: whoever had it last may have left it running
     }
 
     /// <inheritdoc/>

@@ -34,7 +34,14 @@ internal sealed unsafe partial class VirtioPort
         }
         catch
         {
-            StopDevice();
+            try
+            {
+                StopDevice();
+            }
+            catch (DataplaneException)
+            {
+                CutOff();       // what is to be told is why it did not start
+            }
             foreach (RxQueue queue in RxQueues)
                 ((VirtioRxQueue)queue).Drain();
             foreach (TxQueue queue in TxQueues)
@@ -59,7 +66,8 @@ internal sealed unsafe partial class VirtioPort
         }
         catch (DeviceException e)
         {
-            LogGone(_log, Name, e.Why ?? e.What);   // there is nothing left that could be stopped
+            CutOff();       // its queues' memory is given back next
+            LogGone(_log, Name, e.Why ?? e.What);
         }
     }
 

@@ -209,11 +209,7 @@ internal sealed unsafe partial class VirtioPort : Port
         _device.Dispose();
     }
 
-    private void OnLost(PciFunction function, PortLoss why)
-    {
-        LogLost(_log, Name, why);
-        Raise(PortEvent.Removed);
-    }
+    private void OnLost(PciFunction function, PortLoss why) => LogLost(_log, Name, why);   // the base class tells of it
 
     [LoggerMessage(LogLevel.Error, "port {Port}: its device is lost ({Why})")]
     private static partial void LogLost(ILogger logger, string port, PortLoss why);
