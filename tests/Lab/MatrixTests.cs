@@ -35,10 +35,10 @@ public abstract class NicContract(IommuBackend backend, string model) : DriverCo
 
     protected override bool IsNic => true;
 
-    // Not yet of packed rings: once Traffic_ManyPackets_AllocatesNothing did not end there.
     private static Machines Whole(Type type) =>
         type == typeof(MatrixIommufdIgb) || type == typeof(MatrixIommufdE1000e)
-        || type == typeof(MatrixIommufdVirtioSplit) ? Machines.Intel612 : Machines.None;
+        || type == typeof(MatrixIommufdVirtioSplit) || type == typeof(MatrixIommufdVirtioPacked)
+            ? Machines.Intel612 : Machines.None;
 
     // Between two NICs of one emulated machine; what must come is waited for a hundred times as long.
     protected override TimeSpan Patience => TimeSpan.FromMilliseconds(300);
