@@ -76,6 +76,8 @@ public abstract unsafe partial class Port
     private List<Xstat> DriverXstats()
     {
         var list = new List<Xstat>();
+        if (Context.Function is { Container.IovaMode: IovaMode.Va } function)
+            list.Add(new("iommu_faults", (ulong)function.Faults));
         AddXstats(list);
         return list;
     }

@@ -15,12 +15,19 @@ internal sealed class GuestForward : IDisposable
     /// <param name="through">A command that runs the rest of the line, e.g. as another user.</param>
     /// <param name="more">More EAL options.</param>
     internal GuestForward(string model, string[]? through = null, params string[] more)
+        : this(Guest.Pair(model), through, more)
     {
-        (string first, string second) = Guest.Pair(model);
+    }
+
+    /// <param name="nics">Two addresses, with arguments where there are some.</param>
+    /// <param name="through">A command that runs the rest of the line, e.g. as another user.</param>
+    /// <param name="more">More EAL options.</param>
+    internal GuestForward((string First, string Second) nics, string[]? through = null, params string[] more)
+    {
         string[] bare = (Guest.Machine!.Id & Machines.Bare) != 0 ? ["--unsafe-noiommu"] : [];
-        _process = AppProcess.StartAs(through ?? [], "Forward", ["-l", "1", "-m", "64", "-a", first, "-a", second,
-            .. bare,
-            .. more, "--", "--tx-first", "1", "--stats-period", "0.2", "--total-num-mbufs", "4095"]);
+        _process = AppProcess.StartAs(through ?? [], "Forward", ["-l", "1", "-m", "64", "-a", nics.First, "-a",
+            nics.Second, .. bare, .. more, "--",
+            "--tx-first", "1", "--stats-period", "0.2", "--total-num-mbufs", "4095"]);
         _errors = _process.StandardError.ReadToEndAsync();
     }
 

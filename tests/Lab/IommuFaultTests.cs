@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Dataplane.Native;
+using Microsoft.Extensions.Logging;
 
 namespace Dataplane.Tests;
 
@@ -21,13 +22,26 @@ public sealed unsafe class IommuFaultTests : IDisposable
     private static RwReg32 Tdh => new(0x3810);
     private static RwReg32 Tdt => new(0x3818);
 
-    private readonly Eal _eal = Eal.Initialize(["-l", "0", "-m", "16"], out _);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(1);
+
+    private readonly Lines _log = new();
+    private readonly Eal _eal;
     private readonly byte* _own = (byte*)Mman.mmap(null, Bytes, Mman.PROT_READ | Mman.PROT_WRITE,
         Mman.MAP_PRIVATE | Mman.MAP_ANONYMOUS, -1, 0);
+
+    private readonly ITestOutputHelper _output;
+
+    public IommuFaultTests(ITestOutputHelper output)
+    {
+        _output = output;
+        _eal = Eal.Initialize(EalOptions.Parse(["-l", "0", "-m", "16"], out _), _log);
+    }
 
     public void Dispose()
     {
         _eal.Dispose();
+        Assert.DoesNotContain(Directory.EnumerateFiles("/proc/self/fd"),
+            fd => new FileInfo(fd).LinkTarget == IommuFaultLog.Node);
         _ = Mman.munmap(_own, Bytes);
     }
 
@@ -49,6 +63,11 @@ public sealed unsafe class IommuFaultTests : IDisposable
         using var log = new KernelLog();
         Assert.False(Transmits(registers, iova, Wait(log, device.Address, iova)));
         Assert.Equal(iova, log.FaultAddress & ~0xfffUL);
+        Assert.True(SpinWait.SpinUntil(() => nic.Faults > 0 && _log.Any("the IOMMU stopped it"), s_patience),
+            $"not reported:\n{_log}");
+        _output.WriteLine(_log.ToString());
+        Assert.True(_log.Any($"port {device}: the IOMMU stopped it reading at IOVA 0x{iova:x}, not mapped"));
+        Assert.True(container.Faults >= 1);
 
         Assert.True(nic.Reset());
         nic.SetBusMaster(true);
@@ -78,16 +97,50 @@ public sealed unsafe class IommuFaultTests : IDisposable
         throw new TimeoutException("neither a descriptor written back nor a fault in the kernel's log");
     }
 
+    /// <summary>Gathers what is logged.</summary>
+    private sealed class Lines : ILoggerFactory, ILogger
+    {
+        private readonly List<string> _lines = [];
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public void AddProvider(ILoggerProvider provider)
+        {
+        }
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
+            Func<TState, Exception?, string> formatter)
+        {
+            lock (_lines)
+                _lines.Add(formatter(state, exception));
+        }
+
+        public void Dispose()
+        {
+        }
+
+        public override string ToString()
+        {
+            lock (_lines)
+                return string.Join('\n', _lines);
+        }
+
+        internal bool Any(string words) => ToString().Contains(words, StringComparison.Ordinal);
+    }
+
     private static Func<bool> Wait(KernelLog log, PciAddress device, ulong iova) => () => log.SawFault(device, iova);
 
     /// <summary>What the kernel logs from now on. Documentation/ABI/testing/dev-kmsg.</summary>
     private sealed class KernelLog : IDisposable
     {
-        private const int SEEK_END = 2;
         private readonly Microsoft.Win32.SafeHandles.SafeFileHandle _fd =
             Fcntl.open("/dev/kmsg", Fcntl.O_RDONLY | Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC, 0);
 
-        internal KernelLog() => _ = Fcntl.lseek(_fd, 0, SEEK_END);
+        internal KernelLog() => _ = Fcntl.lseek(_fd, 0, Fcntl.SEEK_END);
 
         internal ulong FaultAddress { get; private set; }
 

@@ -4,7 +4,7 @@ namespace Dataplane.Tests;
 
 /// <summary>What goes wrong with VFIO ends in a message that says what to do, and the next start works.</summary>
 [Guest(Machines.Intel)]
-public sealed class VfioFailureTests
+public sealed class VfioFailureTests(ITestOutputHelper output)
 {
     private static readonly string[] s_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
@@ -12,7 +12,7 @@ public sealed class VfioFailureTests
     public void Open_AfterAKill9_Works()
     {
         string nic = Guest.Pair("igb").First, file = NewFile();
-        using (Process child = VfioGuest.Child(nameof(VfioChildTests.OpenAndStay), nic, file))
+        using (Process child = VfioGuest.Child(nameof(VfioChildTests.OpenAndStay), nic, file, IommuBackend.Type1))
         {
             VfioGuest.WaitForFile(file, child);
             child.Kill();
@@ -54,10 +54,33 @@ public sealed class VfioFailureTests
         }
     }
 
-    private static string Told(string nic, string[] before)
+    [Fact]
+    public void OpenByIommufd_AsAUser_NeedsTheLimitThenWorks()
+    {
+        string nic = Guest.Pair("e1000e").First;
+        string node = DmaBackends.CdevNode(PciScan.One("/sys", PciAddress.Parse(nic))!);
+        string mode = Host.Run("stat", "-c", "%a", DmaBackends.IommuNode).Trim();
+        Run("chown", "65534", node);
+        Run("chmod", "666", DmaBackends.IommuNode);
+        try
+        {
+            string small = Told(nic, ["prlimit", "--memlock=1048576", .. s_nobody], IommuBackend.Iommufd);
+            output.WriteLine(small);
+            foreach (string word in (string[])["(ENOMEM)", "32768 KB", "1024 KB", "memlock"])    // need, have
+                Assert.Contains(word, small, StringComparison.Ordinal);
+            Assert.Equal("opened", Told(nic, ["prlimit", "--memlock=268435456", .. s_nobody], IommuBackend.Iommufd));
+        }
+        finally
+        {
+            Run("chown", "0", node);
+            Run("chmod", mode, DmaBackends.IommuNode);
+        }
+    }
+
+    private static string Told(string nic, string[] before, IommuBackend backend = IommuBackend.Type1)
     {
         string file = NewFile();
-        using Process child = VfioGuest.Child(nameof(VfioChildTests.OpenAndTell), nic, file, before);
+        using Process child = VfioGuest.Child(nameof(VfioChildTests.OpenAndTell), nic, file, backend, before);
         string told = VfioGuest.WaitForFile(file, child);
         child.WaitForExit();
         return told;

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Dataplane.Tests;
 
 /// <summary>A slot with two functions in one IOMMU group, neither of which can be reset alone.</summary>
@@ -6,12 +8,14 @@ public sealed class VfioGroupTests : IDisposable
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(1);
     private readonly string _nic = Guest.Pair("e1000e").Second, _other;
+    private readonly ITestOutputHelper _output;
     private readonly GuestSlot _slot;
 
     // Conventional functions have no ACS, no function level reset and, as QEMU makes them, no power management. Both
     // must say that there are several: the kernel makes a function's group before it has seen the next.
-    public VfioGroupTests()
+    public VfioGroupTests(ITestOutputHelper output)
     {
+        _output = output;
         _other = _nic[..^1] + "1";
         _slot = new GuestSlot(_nic);
         Swap(_other, "e1000,addr=0.1,multifunction=on,id=beside", "e1000,addr=0.0,multifunction=on,id=first");
@@ -50,6 +54,27 @@ public sealed class VfioGroupTests : IDisposable
         Assert.Equal(0x1234u, registers.Read(IntelRegs.VlanEtherType));   // neither its opening nor its end did
         Assert.True(function.Reset(), "nobody else is there");
         Assert.NotEqual(0x1234u, registers.Read(IntelRegs.VlanEtherType));
+    }
+
+    [Fact]
+    public void Group_OneFunctionWithAnotherProcess_IsSaidSo()
+    {
+        Bind(_other);
+        string file = Path.Combine("/tmp", Path.GetRandomFileName());
+        using Eal eal = VfioGuest.Start(IommuBackend.Iommufd);
+        using (Process child = VfioGuest.Child(nameof(VfioChildTests.OpenAndStay), _other, file, IommuBackend.Iommufd))
+        {
+            VfioGuest.WaitForFile(file, child);
+            DeviceException refused = Assert.Throws<DeviceException>(() => eal.OpenNic(_nic));
+            _output.WriteLine(refused.Message);
+            child.Kill();
+            child.WaitForExit();
+            Assert.Equal(Errno.EPERM, refused.Errno);
+            Assert.Contains($"held by process {child.Id} ", refused.Why, StringComparison.Ordinal);
+            Assert.DoesNotContain("interrupts", refused.Message, StringComparison.Ordinal);
+        }
+        using PciFunction function = eal.OpenNic(_nic);
+        Assert.Equal(0x8086, function.ReadConfig16(0));
     }
 
     private void Swap(string awaited, params ReadOnlySpan<string> functions)

@@ -19,14 +19,17 @@ internal static class VfioGuest
     /// <param name="method">Its name.</param>
     /// <param name="nic">The device it is for.</param>
     /// <param name="file">Where it writes what came of it.</param>
+    /// <param name="backend">What opens the device.</param>
     /// <param name="before">A command that runs the rest of the line, e.g. as another user.</param>
-    internal static Process Child(string method, string nic, string file, params string[] before)
+    internal static Process Child(string method, string nic, string file, IommuBackend backend,
+        params string[] before)
     {
         string[] line = [.. before, "dotnet", typeof(VfioGuest).Assembly.Location, "-noColor", "-noAutoReporters",
             "-explicit", "only", "-method", $"{typeof(VfioChildTests).FullName}.{method}"];
         var start = new ProcessStartInfo(line[0], line[1..]) { RedirectStandardOutput = true };
         start.Environment["VFIO_NIC"] = nic;
         start.Environment["VFIO_FILE"] = file;
+        start.Environment["VFIO_BACKEND"] = backend.ToString();
         Process process = Process.Start(start)!;
         process.OutputDataReceived += static (_, _) => { };
         process.BeginOutputReadLine();
@@ -56,6 +59,9 @@ public sealed class VfioChildTests
     private static readonly string s_nic = Environment.GetEnvironmentVariable("VFIO_NIC") ?? "",
         s_file = Environment.GetEnvironmentVariable("VFIO_FILE") ?? "";
 
+    private static IommuBackend Backend =>
+        Enum.Parse<IommuBackend>(Environment.GetEnvironmentVariable("VFIO_BACKEND") ?? nameof(IommuBackend.Type1));
+
     /// <summary>Opens a device and says what came of it.</summary>
     [Fact(Explicit = true)]
     public void OpenAndTell()
@@ -63,7 +69,7 @@ public sealed class VfioChildTests
         string told = "opened";
         try
         {
-            using Eal eal = VfioGuest.Start(IommuBackend.Type1);
+            using Eal eal = VfioGuest.Start(Backend);
             using PciFunction function = eal.OpenNic(s_nic);
         }
         catch (DataplaneException e)
@@ -77,10 +83,11 @@ public sealed class VfioChildTests
     [Fact(Explicit = true)]
     public void OpenAndStay()
     {
-        using Eal eal = VfioGuest.Start(IommuBackend.Type1);
+        using Eal eal = VfioGuest.Start(Backend);
         using PciFunction function = eal.OpenNic(s_nic);
         function.MapBar(0);
-        function.SetInterrupts(InterruptKind.MsiX, 4);
+        if (function.MaxVectors(InterruptKind.MsiX) >= 4)
+            function.SetInterrupts(InterruptKind.MsiX, 4);
         function.SetBusMaster(true);
         VfioGuest.WriteWhole(s_file, "open");
         Thread.CurrentThread.Join(TimeSpan.FromMinutes(10));

@@ -27,7 +27,7 @@ public class IommufdErrorTests
     [InlineData(Errno.EINVAL, "in use already", "once")]
     [InlineData(Errno.ENODEV, "no IOMMU", "intel_iommu=on")]
     public void Bind_Refused_SaysWhatToDo(Errno errno, string why, string fix) =>
-        AssertSays(IommufdErrors.Bind(Nic, new("x", errno), token: false, "/nowhere"), errno, why, fix);
+        AssertSays(IommufdErrors.Bind(Nic, new("x", errno), token: false, "/nowhere", "/nowhere"), errno, why, fix);
 
     [Theory]
     [InlineData(64 * 4096, 0)]
@@ -58,6 +58,28 @@ public class IommufdErrorTests
         DataplaneException e = IommufdErrors.Bind(Nic, new("x", errno), token: false, sys.Root);
         Assert.Contains("0000:02:00.1 is bound to igb", e.Message, StringComparison.Ordinal);
         Assert.Contains("sudo dpctl bind --group 7", e.Fix, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(true, "IR-PCI-MSI", "held by process 71 (dpdk-testpmd)")]    // whose descriptors may be seen
+    [InlineData(false, "IR-PCI-MSI", "held by a process of another user")]
+    [InlineData(false, "PCI-MSI", "does not remap interrupts")]
+    public void Bind_PermissionForAGroup_TellsItsUserFromInterrupts(bool seen, string chip, string why)
+    {
+        using var sys = new FakeSys();
+        foreach ((string address, string vfio) in (ReadOnlySpan<(string, string)>)
+            [("0000:02:00.0", "vfio3"), ("0000:02:00.1", "vfio4")])
+        {
+            Directory.CreateDirectory($"{sys.Root}/kernel/iommu_groups/7/devices/{address}");
+            Directory.CreateDirectory($"{sys.Root}/bus/pci/devices/{address}/vfio-dev/{vfio}");
+        }
+        Directory.CreateDirectory($"{sys.Root}/71/fd");
+        File.WriteAllText($"{sys.Root}/71/comm", "dpdk-testpmd\n");
+        File.WriteAllText($"{sys.Root}/interrupts", $" 24:  0  {chip}-0000:00:01.0  0-edge  nic\n");
+        // One that holds the function itself is told apart from this by another error.
+        File.CreateSymbolicLink($"{sys.Root}/71/fd/5", "/dev/vfio/devices/" + (seen ? "vfio4" : "vfio3"));
+        AssertSays(IommufdErrors.Bind(Nic, new("x", Errno.EPERM), token: false, sys.Root, sys.Root), Errno.EPERM, why,
+            why.StartsWith("held", StringComparison.Ordinal) ? "end that process" : "allow_unsafe_interrupts");
     }
 
     [Fact]

@@ -63,14 +63,20 @@ internal sealed class Bench : IDisposable
                 return new FrameResult(frame, bytes.Average(), only, [only], warmUp);
             }
             (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(first, _options.ResolutionPercent,
-                directions.Length, rate => Run(directions, rate), trial => trial.Passes(_options.LossPercent));
-            return new FrameResult(frame, bytes.Average(), best, trials, warmUp);
+                directions.Length, rate => TryRun(directions, rate), trial => trial.Passes(_options.LossPercent));
+            return trials.Count > 0 ? new FrameResult(frame, bytes.Average(), best, trials, warmUp)
+                : throw new OperationCanceledException();
         }
         finally
         {
             _eal.StopAll();
         }
     }
+
+    /// <summary>Every counter of every port: by these a lost packet can be traced.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyDictionary<string, ulong>> Counters() =>
+        _ports.ToDictionary(port => port.Name, port => (IReadOnlyDictionary<string, ulong>)port.GetXstats()
+            .ToDictionary(one => one.Name, one => one.Value));
 
     /// <summary>Stops the ports; every packet goes back to the pool.</summary>
     public void Stop()
@@ -95,11 +101,25 @@ internal sealed class Bench : IDisposable
 
     private Trial Run(Direction[] directions, double rate) => Run(directions, rate, _options.TrialSeconds);
 
+    /// <summary>Null when it was stopped: what a search has found until then is kept.</summary>
+    private Trial? TryRun(Direction[] directions, double rate)
+    {
+        try
+        {
+            return Run(directions, rate);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
     private Trial Run(Direction[] directions, double rate, double seconds)
     {
         if (_eal.StopToken.IsCancellationRequested)
             throw new OperationCanceledException();
         _trial++;
+        (ulong missed, ulong unsent) before = Dropped();
         foreach (Direction direction in directions)
             direction.Receiver?.Begin(_trial);
         foreach (Direction direction in directions)
@@ -108,7 +128,23 @@ internal sealed class Bench : IDisposable
             if (_eal.StopToken.WaitHandle.WaitOne(5))
                 throw new OperationCanceledException();
         Settle(directions);
-        return Sum(directions, rate * directions.Length, seconds);
+        (ulong missed, ulong unsent) after = Dropped();
+        return Sum(directions, rate * directions.Length, seconds) with
+        {
+            Missed = after.missed - before.missed, Unsent = after.unsent - before.unsent,
+        };
+    }
+
+    private (ulong Missed, ulong Unsent) Dropped()
+    {
+        ulong missed = 0, unsent = 0;
+        foreach (Port port in _ports)
+        {
+            PortStats stats = port.GetStats();
+            missed += stats.RxMissed + stats.RxErrors + stats.RxNoMbuf;
+            unsent += stats.TxErrors;
+        }
+        return (missed, unsent);
     }
 
     /// <summary>Waits for stragglers until all have arrived, and a little longer for such as come twice.</summary>

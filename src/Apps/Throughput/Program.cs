@@ -40,6 +40,19 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
     if (ports.Ports.Count == 0)
         foreach (string end in new[] { "net_wire0", "net_wire1" })
             ports.Attach(end);
+    bool isLost = false;
+    foreach (Port port in ports.Ports)
+        port.Events += (lost, what) =>
+        {
+            // The kernel waits with an unplug or unbind until the port is closed, so go at once.
+            if (what is not (PortEvent.Removed or PortEvent.ResetNeeded) || lost.Info.Pci == null || isLost)
+                return;
+            isLost = true;
+            Console.Error.WriteLine($"Throughput: port {lost.Name} {(what == PortEvent.Removed
+                ? "is being taken away (unplugged, unbound or removed)"
+                : "reported an error it cannot go on after")}: stopping");
+            eal.RequestStop();
+        };
     using var bench = new Bench(eal, ports.Ports, options);
     using IDisposable watched = Watcher.Start(eal, options.Watch, new ThroughputWatch(ports.Ports, options));
     var frames = new List<FrameResult>();
@@ -50,21 +63,23 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
         {
             Console.Error.WriteLine($"frame {frame} ...");
             frames.Add(bench.Measure(frame));
+            eal.StopToken.ThrowIfCancellationRequested();
         }
     }
     catch (OperationCanceledException)
     {
         Console.Error.WriteLine("stopped: what was measured until now follows");
     }
+    IReadOnlyDictionary<string, IReadOnlyDictionary<string, ulong>> counters = bench.Counters();
     bench.Stop();
     var report = new ThroughputReport(DateTime.UtcNow.ToString("yyyy-MM-dd"),
         options.Test.ToString().ToLowerInvariant(), options.Path.ToString().ToLowerInvariant(),
         [.. ports.Ports.Select(port => port.Name)], options.Burst, options.TrialSeconds, options.LossPercent, frames,
-            GC.CollectionCount(0) - collections, bench.PoolLeaks);
+            GC.CollectionCount(0) - collections, bench.PoolLeaks) { Counters = counters };
     ResultTable.Print(report);
     if (options.JsonPath != null)
         report.Save(options.JsonPath);
     if (options.SvgPath != null)
         File.WriteAllText(options.SvgPath, SvgChart.Draw(report));
-    return report.PoolLeaks == 0 && frames.All(frame => frame.Best != null) ? 0 : 2;
+    return report.PoolLeaks == 0 && frames.All(frame => frame.Best != null) && !isLost ? 0 : 2;
 }

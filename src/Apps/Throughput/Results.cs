@@ -25,6 +25,13 @@ internal sealed record Trial(double OfferedPps, double Seconds, ulong Sent, ulon
     ulong OutOfOrder, ulong Duplicates, ulong Foreign, ulong Blocked, double SentPps, double SentBitsPerSecond,
     Latencies? Latency)
 {
+    /// <summary>What the receiving ports counted as dropped meanwhile: no descriptor or mbuf was free, or in error.
+    /// </summary>
+    public ulong Missed { get; init; }
+
+    /// <summary>What the sending ports had taken and could not send.</summary>
+    public ulong Unsent { get; init; }
+
     /// <summary>Whether it passes for the rate asked for: the load was really offered, and no more than allowed was
     /// lost.</summary>
     public bool Passes(double lossPercent) =>
@@ -44,6 +51,10 @@ internal sealed record FrameResult(string Frame, double MeanBytes, Trial? Best, 
 internal sealed record ThroughputReport(string Date, string Test, string Path, IReadOnlyList<string> Ports, int Burst,
     double TrialSeconds, double LossPercent, IReadOnlyList<FrameResult> Frames, int GcCollections, long PoolLeaks)
 {
+    /// <summary>Every counter of every port at the end, over all that was sent.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyDictionary<string, ulong>> Counters { get; init; } =
+        new Dictionary<string, IReadOnlyDictionary<string, ulong>>();
+
     /// <summary>Writes it as JSON.</summary>
     public void Save(string path) =>
         File.WriteAllText(path, JsonSerializer.Serialize(this, ResultsJson.Default.ThroughputReport) + "\n");

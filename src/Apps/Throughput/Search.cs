@@ -12,14 +12,15 @@ internal static class Search
     /// <param name="resolutionPercent">0.1 to 50.</param>
     /// <param name="directions">How many ways packets go at once; a trial's own rates are those of all
     /// together.</param>
-    /// <param name="run">Runs one trial at a rate per direction.</param>
+    /// <param name="run">Runs one trial at a rate per direction; null when the search is to end.</param>
     /// <param name="passes">Whether a trial is good enough.</param>
     /// <returns>All trials in order, and the best that passed.</returns>
     public static (IReadOnlyList<Trial> Trials, Trial? Best) ZeroLoss(double maxPps, double resolutionPercent,
-        int directions, Func<double, Trial> run, Func<Trial, bool> passes)
+        int directions, Func<double, Trial?> run, Func<Trial, bool> passes)
     {
         var trials = new List<Trial>();
-        Trial first = run(maxPps);
+        if (run(maxPps) is not { } first)
+            return (trials, null);
         trials.Add(first);
         if (passes(first))
             return (trials, first);
@@ -27,7 +28,8 @@ internal static class Search
         Trial? best = null;
         while (high - low > step && high > 1)
         {
-            Trial trial = run((low + high) / 2);
+            if (run((low + high) / 2) is not { } trial)
+                break;
             trials.Add(trial);
             if (passes(trial))
                 (low, best) = ((low + high) / 2, trial);

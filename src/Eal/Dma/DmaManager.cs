@@ -19,6 +19,7 @@ public sealed partial class DmaManager : IDisposable
     private readonly List<DmaContainer> _shared = [];   // devices may be put in these
     private readonly List<DmaContainer> _own = [];      // the application's
     private IommufdContext? _iommufd;                   // opened with the first container that needs it
+    private IommuFaultLog? _faults;                     // read from the first container behind an IOMMU on
     private bool _disposed;
 
     internal DmaManager(Memory memory, EalOptions options, ILogger logger, DmaBackends? backends = null,
@@ -104,8 +105,10 @@ public sealed partial class DmaManager : IDisposable
     public void Dispose()
     {
         lock (_lock)
-        {
             _disposed = true;
+        _faults?.Dispose();   // without the lock: it may be looking for a function just now
+        lock (_lock)
+        {
             foreach (DmaContainer container in (DmaContainer[])[.. _own, .. _shared])
                 container.Dispose();
             _own.Clear();
@@ -149,13 +152,21 @@ public sealed partial class DmaManager : IDisposable
         }
     }
 
-    private DmaContainer Create(IommuBackend backend) => backend switch
+    private DmaContainer Create(IommuBackend backend)
     {
-        IommuBackend.Type1 => new VfioContainer(_memory, _interrupts!, _options.VfioVfToken, _logger),
-        IommuBackend.NoIommu => new NoIommuContainer(_memory, _interrupts!, _logger),
-        _ => new IommufdContainer(_memory, _iommufd ??= new(_options.IommuFd, _logger), _backends, _interrupts!,
-            _options.VfioVfToken, _logger),
-    };
+        if (backend == IommuBackend.NoIommu)
+            return new NoIommuContainer(_memory, _interrupts!, _logger);
+        DmaContainer container = backend == IommuBackend.Type1
+            ? new VfioContainer(_memory, _interrupts!, _options.VfioVfToken, _logger)
+            : new IommufdContainer(_memory, _iommufd ??= new(_options.IommuFd, _logger), _backends, _interrupts!,
+                _options.VfioVfToken, _logger);
+        if (_faults == null)
+        {
+            _faults = new(_logger, () => Containers.SelectMany(one => one.Functions));
+            _faults.Start(_interrupts!);
+        }
+        return container;
+    }
 
     private static string MemoryReason(EalOptions options) =>
         options.UnsafeNoIommu ? "--unsafe-noiommu: a device without an IOMMU needs them"

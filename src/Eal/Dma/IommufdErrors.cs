@@ -45,13 +45,18 @@ internal static class IommufdErrors
     /// <param name="e">The kernel's refusal.</param>
     /// <param name="token">A token was tried.</param>
     /// <param name="sys">Where sysfs is.</param>
-    internal static DataplaneException Bind(PciDevice device, NativeException e, bool token, string sys = "/sys")
+    /// <param name="proc">Where procfs is.</param>
+    internal static DataplaneException Bind(PciDevice device, NativeException e, bool token, string sys = "/sys",
+        string proc = "/proc")
     {
         string what = $"cannot use {device} through iommufd";
         return e.Errno switch
         {
             Errno.EPERM or Errno.EBUSY when device.IommuGroup is { } group && VfioErrors.InTheWay(group, sys).Any() =>
                 VfioErrors.NotViable(device, group, sys),
+            Errno.EPERM when OtherUser(device, sys, proc) is { } user => new DeviceException(what,
+                $"its IOMMU group {device.IommuGroup} has one user at a time, and another function of it is {user}",
+                "end that process, or open all functions of the group in one", DmaBackends.See, e.Errno),
             Errno.EPERM => new DeviceException(what,
                 "the IOMMU does not remap interrupts: a device could raise any interrupt of this machine",
                 $"switch interrupt remapping on in the firmware; or accept that (for a test): echo 1 | sudo tee "
@@ -91,6 +96,28 @@ internal static class IommufdErrors
         new($"{what} is not possible for {device}",
             e.Errno == Errno.ENOTTY ? "this kernel's iommufd is too old for it" : "its IOMMU cannot do that",
             see: DmaBackends.See, errno: e.Errno);
+
+    // The kernel says EPERM for two things (drivers/iommu/iommufd/device.c, iommufd_device_bind): interrupts that are
+    // not remapped, and a group that another iommufd owns. Null for the first.
+    private static string? OtherUser(PciDevice device, string sys, string proc)
+    {
+        if (device.IommuGroup is not { } group)
+            return null;
+        string[] nodes = [.. VfioErrors.Members(group, sys)
+            .Where(member => member.Address != device.Address.ToString())
+            .Select(member => $"{sys}/bus/pci/devices/{member.Address}/vfio-dev").Where(Directory.Exists)
+            .SelectMany(Directory.EnumerateFileSystemEntries)
+            .Select(entry => "/dev/vfio/devices/" + Path.GetFileName(entry))];
+        return FileHolder.Find(nodes, proc)
+            ?? (nodes.Length > 0 && RemapsInterrupts(proc) ? "held by a process of another user" : null);
+    }
+
+    // The kernel puts this before the name of every interrupt chip behind a remapping unit.
+    private static bool RemapsInterrupts(string proc)
+    {
+        string file = $"{proc}/interrupts";
+        return File.Exists(file) && File.ReadLines(file).Any(line => line.Contains(" IR-", StringComparison.Ordinal));
+    }
 
     private static DeviceException Busy(PciDevice device, string what)
     {

@@ -21,6 +21,8 @@ public enum InterruptKind
 /// </summary>
 public abstract partial class PciFunction : IDisposable
 {
+    private long _faults;
+
     /// <summary>For backends.</summary>
     protected PciFunction(PciDevice device, DmaContainer container)
     {
@@ -89,6 +91,15 @@ public abstract partial class PciFunction : IDisposable
 
     /// <summary>For backends.</summary>
     protected void RaiseLost(PortLoss why) => Lost?.Invoke(this, why);
+
+    /// <summary>DMA of it that the IOMMU stopped: see <see cref="DmaContainer.Faults"/>. Any thread.</summary>
+    public long Faults => Volatile.Read(ref _faults);
+
+    internal void CountFault()
+    {
+        Interlocked.Increment(ref _faults);
+        Container.CountFault();
+    }
 
     /// <summary>Stops DMA, turns interrupts off, resets, detaches and closes. Any number of times.</summary>
     public abstract void Dispose();

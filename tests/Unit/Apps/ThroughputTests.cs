@@ -48,6 +48,20 @@ public class ThroughputTests
     }
 
     [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(4)]
+    public void Search_Stopped_KeepsWhatItFound(int after)
+    {
+        int runs = 0;
+        Trial? run(double rate) => runs++ == after ? null
+            : new Trial(rate, 1, 1000, rate > 600 ? 990u : 1000u, rate > 600 ? 10u : 0, 0, 0, 0, 0, rate, 1, null);
+        (IReadOnlyList<Trial> trials, Trial? best) = Search.ZeroLoss(1000, 0.1, 1, run, trial => trial.Passes(0));
+        Assert.Equal((after, after + 1), (trials.Count, runs));
+        Assert.Equal(after > 1, best != null);
+    }
+
+    [Theory]
     [InlineData(2)]
     [InlineData(4)]
     public void Search_SeveralDirections_NeverOffersMoreThanTheFirstRate(int directions)
