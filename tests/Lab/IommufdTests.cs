@@ -63,6 +63,8 @@ public sealed unsafe class IommufdTests : IDisposable
         Assert.NotEqual(a.Container.IovaDelta, own.IovaDelta);
         Assert.Equal(a.Container.MappedBytes, own.MappedBytes);
         Assert.Equal((own.Maps, own.Maps), (own.CopiedMaps, (long)own.Pieces.Count));
+        DmaPiece[] pieces = [.. own.Pieces];
+        Assert.True(IommuView.Maps(second, pieces, out string why), why);
         Assert.Equal(pinned, DmaManager.PinnedBytes);
         a.Dispose();
         Assert.Equal(pinned, DmaManager.PinnedBytes);
