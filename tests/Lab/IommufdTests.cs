@@ -5,7 +5,7 @@ namespace Dataplane.Tests;
 
 /// <summary>Devices opened through iommufd, for real: what the kernel maps, pins and refuses.</summary>
 [Guest(Machines.Intel)]
-public sealed unsafe class IommufdTests : IDisposable
+public sealed unsafe class IommufdTests(ITestOutputHelper output) : IDisposable
 {
     private readonly Eal _eal = Start();
 
@@ -140,6 +140,7 @@ public sealed unsafe class IommufdTests : IDisposable
         Assert.SkipWhen(container.GetInfo(nic).DirtyTracking, "this IOMMU can");
         var e = Assert.Throws<DeviceException>(container.StartDirtyTracking);
         Assert.Contains("its IOMMU cannot", e.Message, StringComparison.Ordinal);
+        output.WriteLine(e.Message);
         DmaPiece[] pieces = [.. container.Pieces];
         Assert.True(IommuView.Maps(nic.Device.Address.ToString(), pieces, out string why), why);
     }
@@ -162,6 +163,30 @@ public sealed unsafe class IommufdTests : IDisposable
         Assert.Contains("no such descriptor", e.Message, StringComparison.Ordinal);
         eal.Dispose();
         new Microsoft.Win32.SafeHandles.SafeFileHandle(iommu, ownsHandle: true).Dispose();
+    }
+
+    [Fact]
+    public void Dispose_ParentKeepsTheDescriptors_EndsInOrder()
+    {
+        PciDevice device = Device(Guest.Pair("igb").First);
+        int iommu = Hand("/dev/iommu"), cdev = Hand(DmaBackends.CdevNode(device));
+        using var keeper = System.Diagnostics.Process.Start("sleep", "600");   // has them too
+        try
+        {
+            Assert.Equal(2, Directory.EnumerateFiles($"/proc/{keeper.Id}/fd")
+                .Count(fd => new FileInfo(fd).LinkTarget is { } to
+                    && (to == "/dev/iommu" || to.StartsWith("/dev/vfio/", StringComparison.Ordinal))));
+            using (Eal eal = Start($"--iommu-fd={iommu}", "-a", $"{device.Address},vfio-fd={cdev}"))
+                eal.Dma.Open(device);
+            Assert.Empty(IommuView.Read(device.Address.ToString()));
+        }
+        finally
+        {
+            keeper.Kill();
+            keeper.WaitForExit();
+            new Microsoft.Win32.SafeHandles.SafeFileHandle(iommu, ownsHandle: true).Dispose();
+        }
+        Open(device.Address.ToString());
     }
 
     [Fact]

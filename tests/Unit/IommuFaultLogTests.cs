@@ -73,7 +73,7 @@ public sealed unsafe class IommuFaultLogTests : IDisposable
         string line = Assert.Single(_log.Messages);
         Assert.StartsWith($"port {_nic.Device}: the IOMMU stopped it reading at IOVA 0x{iova:x}, not mapped: ", line,
             StringComparison.Ordinal);
-        Assert.Contains($"0x2001 bytes behind the nearest that is, 0x{piece.Iova.Value:x} to", line,
+        Assert.Contains($"0x2000 bytes behind the nearest that is, 0x{piece.Iova.Value:x} to", line,
             StringComparison.Ordinal);
         Assert.Contains("PTE Read access", line, StringComparison.Ordinal);
         Assert.Contains("stop and start its port", line, StringComparison.Ordinal);

@@ -31,7 +31,7 @@ public abstract unsafe partial class DmaContainer
         bool isBehind = before.SizeBytes != 0 && (after.SizeBytes == 0
             || iova - Last(before) < after.Iova.Value - iova);
         DmaPiece nearest = isBehind ? before : after;
-        ulong distance = isBehind ? iova - Last(before) : after.Iova.Value - iova;
+        ulong distance = isBehind ? iova - Last(before) - 1 : after.Iova.Value - iova;
         return string.Create(CultureInfo.InvariantCulture, $"not mapped: 0x{distance:x} bytes {(isBehind ? "behind"
             : "before")} the nearest that is, 0x{nearest.Iova.Value:x} to 0x{Last(nearest):x}");
     }

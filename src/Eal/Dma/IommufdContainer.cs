@@ -81,7 +81,15 @@ public sealed partial class IommufdContainer : DmaContainer
     {
         lock (_ids)
             _ids.Remove(function);
-        ((VfioPciFunction)function).Fd.Dispose();
+        using SafeFileHandle fd = ((VfioPciFunction)function).Fd;
+        try
+        {
+            VfioCdev.Detach(fd);   // a parent process that handed the descriptor in may keep it open
+        }
+        catch (NativeException e)
+        {
+            Logger?.LogDebug("closing {Device}: {Message}", function.Device, e.Message);   // gone, with its attachment
+        }
     }
 
     private protected override DmaLimits ReadLimits()

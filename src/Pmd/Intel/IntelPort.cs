@@ -183,8 +183,15 @@ internal abstract partial class IntelPort : Port, IQueueDevice
         lock (Device)
         {
             StopInterrupts();
-            if (Device.Answers)
-                StopQueues();
+            try
+            {
+                if (Device.Answers)
+                    StopQueues();
+            }
+            catch (DataplaneException) when (!Device.Answers)
+            {
+                // pulled out just now
+            }
         }
     }
 

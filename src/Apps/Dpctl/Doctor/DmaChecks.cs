@@ -53,7 +53,7 @@ internal static class DmaChecks
             return new("vfio", Status.Warn, $"this user may not open {string.Join(", ", closed)}",
                 "sudo dpctl bind --user $USER ADDRESS (dpctl status lists addresses)");
         return new("vfio", Status.Ok, nodes.Length == 0 ? "vfio-pci is loaded; nothing is bound to it"
-            : $"{nodes.Length} devices or groups bound, all open to this user");
+            : $"all {nodes.Length} files of bound devices are open to this user");
     }
 
     private static Finding Iommufd(Host host)
