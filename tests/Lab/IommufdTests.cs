@@ -33,6 +33,10 @@ public sealed unsafe class IommufdTests(ITestOutputHelper output) : IDisposable
         Assert.Equal(memory, DmaManager.PinnedBytes - before);
         b.Dispose();
         Assert.Equal(before, DmaManager.PinnedBytes);
+        // What was left mapped there would be in the way now.
+        PciFunction again = Open(first);
+        Assert.Same(a.Container, again.Container);
+        Assert.Equal(memory, again.Container.MappedBytes);
     }
 
     [Fact]
