@@ -62,7 +62,7 @@ public sealed class DpctlDmaChecksTests : IDisposable
         _host.With("/dev/vfio/12", "").With("/dev/vfio/devices/vfio0", "").Closed.Add("/dev/vfio/12");
         Expect("vfio", Status.Warn, "may not open /dev/vfio/12", "sudo dpctl bind --user $USER");
         _host.Closed.Clear();
-        Expect("vfio", Status.Ok, "2 devices or groups");
+        Expect("vfio", Status.Ok, "all 2 files of bound devices");
     }
 
     [Fact]
