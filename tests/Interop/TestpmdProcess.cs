@@ -4,16 +4,18 @@ using System.Text.RegularExpressions;
 
 namespace Dataplane.Tests;
 
-/// <summary>DPDK's testpmd on one port, in a mode of its own.</summary>
+/// <summary>DPDK's testpmd on virtual devices, in a mode of its own.</summary>
 internal sealed class TestpmdProcess : IDisposable
 {
     private readonly Process _process;
     private readonly System.Text.StringBuilder _output = new();
 
     /// <summary>Starts it and returns when it forwards.</summary>
-    /// <param name="device">A device with arguments, or a kernel interface.</param>
-    /// <param name="mode">Of forwarding.</param>
-    internal TestpmdProcess(string device, string mode)
+    /// <param name="device">Its port 0, e.g. <c>net_memif0,id=1</c>, or a kernel interface.</param>
+    /// <param name="mode">What it does with packets, e.g. <c>io</c>.</param>
+    /// <param name="eal">More options of its EAL.</param>
+    /// <param name="own">More options of its own.</param>
+    internal TestpmdProcess(string device, string mode, string[]? eal = null, params string[] own)
     {
         int[] cpus = AppProcess.Cpus;
         // Line by line: it says in the middle of a buffer that it is ready.
@@ -21,8 +23,7 @@ internal sealed class TestpmdProcess : IDisposable
             $"0@{cpus[0]},1@{cpus[^1]}",
             "--no-huge", "-m", "256", "--no-pci", $"--file-prefix=test{Environment.ProcessId}", "--vdev",
                 device.Contains(',', StringComparison.Ordinal) ? device : $"net_af_packet0,iface={device}",
-            "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096",
-            "--no-flush-rx"])
+            .. eal ?? [], "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096", "--no-flush-rx", .. own])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -51,14 +52,23 @@ internal sealed class TestpmdProcess : IDisposable
         Say("quit");
         _output.Append(_process.StandardOutput.ReadToEnd());
         _process.WaitForExit();
-        Assert.True(_process.ExitCode == 0, _output.ToString());
+        // With memif ports DPDK 22.11 can crash in its interrupt thread when all is done: both ends closing at once.
+        Assert.True(_process.ExitCode == 0 || (_process.ExitCode == 139
+            && _output.ToString().Contains("Bye...", StringComparison.Ordinal)), _output.ToString());
         return (Count("RX-total"), Count("TX-packets"));
+    }
+
+    /// <summary>Ends it as a crash does.</summary>
+    internal void KillNine()
+    {
+        _process.Kill(entireProcessTree: true);
+        _process.WaitForExit();
     }
 
     public void Dispose()
     {
         if (!_process.HasExited)
-            _process.Kill(entireProcessTree: true);
+            KillNine();
         _process.Dispose();
     }
 

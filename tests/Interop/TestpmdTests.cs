@@ -17,7 +17,7 @@ public sealed class TestpmdTests
             $"net_af_packet0,iface={ours}"],
             "--forward-mode", "rxonly");
         long sent;
-        using (var testpmd = new TestpmdProcess(theirs, "txonly"))
+        using (var testpmd = new TestpmdProcess($"net_af_packet0,iface={theirs}", "txonly"))
         {
             Assert.True(testpmd.WaitFor("TX-packets", 1000), "testpmd sends nothing");
             sent = testpmd.Stop().Sent;
@@ -36,7 +36,7 @@ public sealed class TestpmdTests
         Host.Require("dpdk-testpmd", "stdbuf");
         using var lab = new NetLab();
         (string ours, string theirs) = lab.AddVeth("i");
-        using var testpmd = new TestpmdProcess(theirs, "rxonly");
+        using var testpmd = new TestpmdProcess($"net_af_packet0,iface={theirs}", "rxonly");
         long sent = Send(ours);
         Assert.True(testpmd.WaitFor("RX-packets", sent), $"testpmd did not receive {sent} packets");
         Assert.Equal(sent, testpmd.Stop().Received);
