@@ -196,29 +196,6 @@ public sealed unsafe class PmdMemifTests : IDisposable
         Assert.Equal(64, foreign.AvailableCount);
     }
 
-    [Fact]
-    public void Connections_ComeAndGo_NothingIsLeft()
-    {
-        Port server = Attach(0, "role=server,trust=yes"), client = Attach(1, "zero-copy=yes,rsize=5");
-        (int Files, int Maps) Count() => (Directory.GetFileSystemEntries("/proc/self/fd").Length,
-            File.ReadLines("/proc/self/maps").Count(line => line.Contains("memif", StringComparison.Ordinal)));
-        (int Files, int Maps) before = default;
-        for (int round = 0; round < 30; round++)
-        {
-            Start(server);
-            client.Start(new PortConfig { RxInterrupts = true }, _pool);
-            AssertUp(server, client);
-            Exchange(client, server, 10);
-            (round % 2 == 0 ? server : client).Stop();
-            (round % 2 == 0 ? client : server).Stop();
-            if (round == 5)
-                before = Count();
-        }
-        Assert.Equal(before.Maps, Count().Maps);
-        Assert.InRange(Count().Files, 0, before.Files + 5);    // the runtime's own come and go
-        Assert.Equal(PoolSize, _pool.AvailableCount);
-    }
-
     private Port Attach(int number, string args) =>
         _ports.Attach($"net_memif{number},socket={_socket}{(args.Length > 0 ? "," : "")}{args.Trim(',')}");
 
