@@ -7,8 +7,8 @@ namespace Dataplane.Perf.Compare;
 
 /// <summary>
 /// A driver on one end of a veth pair, 64-byte frames. Transmit: how many the kernel counts in at the other end.
-/// Receive and forward: how many arrive, or go back, while the same sender (Forward, txonly, over af_packet on the other
-/// CPU) feeds both sides in turn.
+/// Receive and forward: how many arrive, or go back, while the same sender (Forward, txonly, over af_packet on the
+/// other CPU) feeds both sides in turn.
 /// </summary>
 /// <param name="driver">Its name, the same on both sides.</param>
 /// <param name="label">What rows are called.</param>

@@ -72,8 +72,10 @@ internal sealed partial class AfXdpPort
         var socket = _sockets[index] = new XdpSocket(Name, Netdev, handle, shared?.Umem ?? umem, shared == null, slots);
         // A device sees ordinary pages one by one, and few mbufs lie within one.
         bool copy = Options.ForceCopy || umem.PageBytes <= (nuint)Environment.SystemPageSize;
-        bool fragments = (Config.RxOffloads & RxOffloads.Scatter) != 0
+        bool wanted = (Config.RxOffloads & RxOffloads.Scatter) != 0
             || (Config.TxOffloads & TxOffloads.MultiSegments) != 0;
+        XdpFragments fragments = !wanted ? XdpFragments.None
+            : Mtu + FrameOverheadBytes > umem.RoomBytes ? XdpFragments.Needed : XdpFragments.Wanted;
         rx?.Open(socket, avoidSplits: !copy);
         socket.Bind(Options.StartQueue + index, copy, fragments, shared);
         if (Options.BusyBudget != 0)
@@ -123,7 +125,7 @@ internal sealed partial class AfXdpPort
                 register: true, new XdpSlots(2, 0));
             try
             {
-                probe.Bind(Options.StartQueue + i, copy: true, fragments: false, shared: null);
+                probe.Bind(Options.StartQueue + i, copy: true, XdpFragments.None, shared: null);
             }
             catch (DeviceException e) when (e.Errno is Errno.ENODEV or Errno.ENETDOWN)
             {

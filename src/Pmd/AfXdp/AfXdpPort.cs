@@ -115,6 +115,11 @@ internal sealed partial class AfXdpPort : Port
         foreach (RxQueue? queue in RxQueues)
             if (queue != null)
                 CheckRoom(queue.Pool, queue.Config.Offloads, mtu);
+        foreach (XdpSocket? socket in _sockets)
+            if (socket is { HasFragments: false, IsZeroCopy: true } && mtu + FrameOverheadBytes > socket.Umem.RoomBytes)
+                throw new ConfigException($"port {Name}: MTU {mtu} needs frames of several buffers",
+                    why: "the port was started without them, since the driver has not both them and zero-copy",
+                    fix: "stop the port, set the MTU, and start it again");
         Netdev.SetMtu(mtu);
         foreach (TxQueue? queue in TxQueues)
             (queue as AfXdpTxQueue)?.SetMtu(mtu);

@@ -7,6 +7,17 @@ namespace Dataplane.Pmd;
 /// <summary>How many entries each ring of a socket has, powers of two; 0 for a direction that is not used.</summary>
 internal readonly record struct XdpSlots(uint Rx, uint Tx);
 
+/// <summary>Frames of several buffers.</summary>
+internal enum XdpFragments
+{
+    /// <summary>Not wanted.</summary>
+    None,
+    /// <summary>Wanted, but not at the price of copying: frames fit a buffer now.</summary>
+    Wanted,
+    /// <summary>The MTU needs them.</summary>
+    Needed,
+}
+
 /// <summary>An AF_XDP socket with its four rings mapped. Control path; the data path takes the rings and
 /// <see cref="Fd"/>.</summary>
 internal sealed unsafe class XdpSocket : IDisposable
@@ -116,36 +127,34 @@ internal sealed unsafe class XdpSocket : IDisposable
     /// <summary>Ties it to a queue of the interface: zero-copy where the driver can, else copying.</summary>
     /// <param name="queue">The interface's queue.</param>
     /// <param name="copy">Do not try zero-copy.</param>
-    /// <param name="fragments">Frames of several buffers are wanted, where the kernel has them.</param>
+    /// <param name="fragments">Whether frames may be of several buffers, where the kernel has that.</param>
     /// <param name="shared">The socket that registered the memory, null for one's own registration.</param>
     /// <exception cref="DeviceException">EBUSY: another socket has the queue; EINVAL: there is no such
     /// queue.</exception>
-    internal void Bind(int queue, bool copy, bool fragments, XdpSocket? shared)
+    internal void Bind(int queue, bool copy, XdpFragments fragments, XdpSocket? shared)
     {
         var address = new sockaddr_xdp
         {
             sxdp_family = Socket.AF_XDP, sxdp_ifindex = (uint)_netdev.Index, sxdp_queue_id = (uint)queue,
         };
+        Errno errno = Errno.EINVAL;
         if (shared != null)
         {
             // Its way of copying and waking is that of the socket it shares with.
             address.sxdp_flags = IfXdp.XDP_SHARED_UMEM;
             address.sxdp_shared_umem_fd = (uint)shared.Fd;
             HasFragments = shared.HasFragments;
-        }
-        else
-        {
-            address.sxdp_flags = (ushort)(IfXdp.XDP_USE_NEED_WAKEUP | (copy ? IfXdp.XDP_COPY : 0)
-                | (fragments ? IfXdp.XDP_USE_SG : 0));
-            HasFragments = fragments;
-        }
-        Errno errno = BindPatiently(address);
-        if (errno == Errno.EINVAL && (address.sxdp_flags & IfXdp.XDP_USE_SG) != 0)
-        {
-            address.sxdp_flags &= unchecked((ushort)~IfXdp.XDP_USE_SG);   // before Linux 6.6
-            HasFragments = false;
             errno = BindPatiently(address);
         }
+        else
+            foreach (ushort flags in Ways(copy, fragments))
+            {
+                address.sxdp_flags = (ushort)(IfXdp.XDP_USE_NEED_WAKEUP | flags);
+                HasFragments = (flags & IfXdp.XDP_USE_SG) != 0;
+                errno = BindPatiently(address);
+                if (errno is Errno.None or Errno.EBUSY or Errno.ENODEV or Errno.ENETDOWN)
+                    break;
+            }
         if (errno != Errno.None)
             throw new DeviceException($"device '{_device}': cannot bind to queue {queue} of {_netdev.Name}",
                 why: errno switch
@@ -195,6 +204,22 @@ internal sealed unsafe class XdpSocket : IDisposable
             _ = Mman.munmap((void*)address, bytes);   // first: a mapping keeps the socket
         _maps.Clear();
         Handle.Dispose();
+    }
+
+    /// <summary>Flags to try, the best first: drivers may know zero-copy and not fragments, kernels before 6.6 know no
+    /// fragments.</summary>
+    private static List<ushort> Ways(bool copy, XdpFragments fragments)
+    {
+        var ways = new List<ushort>();
+        ushort[] kinds = copy ? [IfXdp.XDP_COPY] : [IfXdp.XDP_ZEROCOPY, IfXdp.XDP_COPY];
+        foreach (ushort kind in kinds)
+        {
+            if (fragments != XdpFragments.None)
+                ways.Add((ushort)(kind | IfXdp.XDP_USE_SG));
+            if (fragments != XdpFragments.Needed || kind == IfXdp.XDP_COPY)
+                ways.Add(kind);
+        }
+        return ways;
     }
 
     private Errno BindPatiently(sockaddr_xdp address)
