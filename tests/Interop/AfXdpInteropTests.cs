@@ -56,8 +56,7 @@ public sealed class AfXdpInteropTests
             (string ours, string theirs) = _lab.AddVeth("i");
             _rig = new PortRig();
             _port = _rig.Start($"net_af_xdp0,iface={ours},mode={mode}");
-            // What comes between its word that it is ready and its first look at the queue is not to be thrown away.
-            _testpmd = new TestpmdProcess(theirs, "io", "net_af_xdp0", "--no-flush-rx");
+            _testpmd = new TestpmdProcess($"net_af_xdp0,iface={theirs}", "io");
         }
 
         internal long Sent { get; private set; }
