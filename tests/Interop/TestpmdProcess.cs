@@ -2,16 +2,21 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
 
+// Each testpmd polls both CPUs: with two of them, or one of our own tests beside it, rings overflow.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
 namespace Dataplane.Tests;
 
 /// <summary>DPDK's testpmd on virtual devices, in a mode of its own.</summary>
 internal sealed class TestpmdProcess : IDisposable
 {
+    private static int s_started;
+
     private readonly Process _process;
     private readonly System.Text.StringBuilder _output = new();
 
     /// <summary>Starts it and returns when it forwards.</summary>
-    /// <param name="device">Its port 0, e.g. <c>net_memif0,id=1</c>, or a kernel interface.</param>
+    /// <param name="device">Its port 0, e.g. <c>net_memif0,id=1</c>.</param>
     /// <param name="mode">What it does with packets, e.g. <c>io</c>.</param>
     /// <param name="eal">More options of its EAL.</param>
     /// <param name="own">More options of its own.</param>
@@ -21,8 +26,8 @@ internal sealed class TestpmdProcess : IDisposable
         // Line by line: it says in the middle of a buffer that it is ready.
         _process = Process.Start(new ProcessStartInfo("stdbuf", ["-oL", "dpdk-testpmd", "--lcores",
             $"0@{cpus[0]},1@{cpus[^1]}",
-            "--no-huge", "-m", "256", "--no-pci", $"--file-prefix=test{Environment.ProcessId}", "--vdev",
-                device.Contains(',', StringComparison.Ordinal) ? device : $"net_af_packet0,iface={device}",
+            "--no-huge", "-m", "256", "--no-pci",
+            $"--file-prefix=test{Environment.ProcessId}-{Interlocked.Increment(ref s_started)}", "--vdev", device,
             .. eal ?? [], "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096", "--no-flush-rx", .. own])
         {
             RedirectStandardInput = true,
