@@ -76,6 +76,15 @@ public sealed unsafe class VirtioPortTests
         Assert.All(config[(8 + 259)..], b => Assert.Equal(0, b));
     }
 
+    /// <summary>QEMU turns on as many queues of either kind as it is told are to transmit.</summary>
+    [Fact]
+    public void Rss_FewerQueuesToSendThanToReceive_DeviceIsToldOfAll()
+    {
+        using VirtioRig rig = new(new ModelDevice());
+        rig.Port.Start(new PortConfig { RxQueues = 4, TxQueues = 1, Rss = new RssConfig() }, rig.Pool);
+        Assert.Equal(4, rig.Device.RssConfig[8 + 256]);
+    }
+
     [Fact]
     public void Queues_MoreToSendThanToReceiveWithoutRss_AreRefused()
     {

@@ -164,7 +164,8 @@ internal sealed unsafe partial class VirtioPort
         uint types = _device.Config.supported_hash_types;
         if (_device.Has(VirtioNet.VIRTIO_NET_F_RSS) && table.Length != 0)
             Send("set up RSS", VirtioNet.VIRTIO_NET_CTRL_MQ, VirtioNet.VIRTIO_NET_CTRL_MQ_RSS_CONFIG,
-                VirtioRss.Config(rss, types, table, Math.Max(1, TxQueues.Count)));
+                // QEMU turns on as many queues of either kind as are told to transmit, and the others receive nothing.
+                VirtioRss.Config(rss, types, table, Math.Max(RxQueues.Count, TxQueues.Count)));
         else if (_device.Has(VirtioNet.VIRTIO_NET_F_HASH_REPORT))
             Send("report hashes", VirtioNet.VIRTIO_NET_CTRL_MQ, VirtioNet.VIRTIO_NET_CTRL_MQ_HASH_CONFIG,
                 VirtioRss.HashConfig(rss, types));
