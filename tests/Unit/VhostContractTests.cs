@@ -31,6 +31,9 @@ public abstract class VhostContract : DriverContract
 
     protected override int ManyPackets => 200_000;
 
+    // A message of the front end wakes whoever sleeps at the back end: it looks whether it has a ring still.
+    protected override bool RepeatsInterrupts => true;
+
     protected override TimeSpan Patience => TimeSpan.FromMilliseconds(50);
 }
 
