@@ -181,6 +181,27 @@ public sealed class LcoreTests : IDisposable
         Assert.Equal(new LcoreUsage(3_000_000, 0, 1_000_000, 0), _eal.GetLcore(1).Usage);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Usage_BusyLoopsAmongIdleOnes_AreBookedAsBusy(int together)
+    {
+        Lcore lcore = _eal.GetLcore(1);
+        var meter = new CycleMeter(lcore);
+        for (int loop = 0; loop < 4000; loop++)
+        {
+            bool busy = loop % 10 < together;
+            if (busy)
+                for (ulong start = Tsc.Read(); Tsc.Read() - start < 20_000;)
+                    Thread.SpinWait(1);
+            meter.Count(busy);
+        }
+        LcoreUsage usage = lcore.Usage;
+        Assert.Equal(4000ul, usage.Loops);
+        Assert.InRange(usage.BusyCycles, 4000ul / 10 * (uint)together * 20_000, ulong.MaxValue);
+        Assert.InRange(usage.BusyPercent, 50, 100);
+    }
+
     [Fact]
     public void Initialize_CpuThatIsNotThere_TakesNothing()
     {

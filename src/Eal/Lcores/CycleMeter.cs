@@ -3,8 +3,9 @@ using System.Runtime.CompilerServices;
 namespace Dataplane;
 
 /// <summary>
-/// Books a poll loop's cycles as busy or idle. Reads the clock when the loop goes from one to the other and every 64
-/// loops, so a loop that is always busy pays one read in 64 loops. A struct for a local of the loop, on its lcore.
+/// Books a poll loop's cycles as busy or idle. Reads the clock in every idle loop, which has the time, in the first
+/// busy one and in every 64th, so a loop that is always busy pays one read in 64. A struct for a local of the loop, on
+/// its lcore.
 /// </summary>
 /// <param name="lcore">The lcore the loop runs on.</param>
 public struct CycleMeter(Lcore lcore)
@@ -22,16 +23,16 @@ public struct CycleMeter(Lcore lcore)
     public void Count(bool busy)
     {
         _loops++;
-        if (busy != _busy || _loops == LoopsPerRead)
+        if (!busy || !_busy || _loops == LoopsPerRead)
             Book(busy);
     }
 
-    // The loop in which the state changed is booked with those before it: at most one loop in a run is misplaced.
+    // An idle loop after busy ones whose clock was not read is booked with them: one misplaced in a run of busy loops.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Book(bool busy)
     {
         ulong now = Tsc.Read();
-        if (_busy)
+        if (busy || (_busy && _loops > 1))
             _lcore.CountBusy(now - _since, _loops);
         else
             _lcore.CountIdle(now - _since, _loops);

@@ -111,7 +111,7 @@ public sealed partial record EalOptions
     /// </summary>
     public int? ForceMaxSimdBitwidth { get; init; }
 
-    /// <summary>Print the version at start (<c>-v</c>).</summary>
+    /// <summary>Print the version and end (<c>-v</c>).</summary>
     public bool Version { get; init; }
 
     /// <summary>Print the help and end (<c>-h</c>): the application's to do.</summary>

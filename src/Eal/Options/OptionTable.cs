@@ -111,7 +111,7 @@ internal static class OptionTable
             + "environment variable does it, where the runtime was started with wider ones.",
             nameof(EalOptions.ForceMaxSimdBitwidth),
             (o, name, v) => o with { ForceMaxSimdBitwidth = OptionValue.SimdBits(v, name) }),
-        new(["-v", "--version"], null, Other, "Print the version at start.",
+        new(["-v", "--version"], null, Other, "Print the version and end.",
             nameof(EalOptions.Version), (o, name, v) => o with { Version = OptionValue.Flag(v, name) }),
         new(["-h", "--help"], null, Other, "Print this and end.",
             nameof(EalOptions.Help), (o, name, v) => o with { Help = OptionValue.Flag(v, name) }),

@@ -83,11 +83,11 @@ internal sealed unsafe partial class MemifPort
     {
         if (_link is not { } link)
             return;
-        Volatile.Write(ref _link, null);
         foreach (RxQueue queue in RxQueues)
             ((MemifRxQueue)queue).Detach();
         foreach (TxQueue queue in TxQueues)
             ((MemifTxQueue)queue).Detach();
+        Volatile.Write(ref _link, null);   // last: who sees the link down can send nothing any more
         if (reason != null)
             link.Channel.TrySend(MakeDisconnect(reason));
         _gate.DisposeLater(link);
