@@ -15,7 +15,7 @@ internal abstract unsafe class MemifRxQueue : RxQueue
     private readonly MemifPort _port;
     private readonly uint _limit;
     private readonly ulong _rearm;   // DataOff, RefCnt, NbSegs, Port of a received mbuf
-    private MemifHold _hold;
+    private RingHold<MemifRing> _hold;
     private SafeFileHandle? _wakeups;   // holds the connection's eventfd, so that the sleeper's set need not change
     private bool _interrupts, _unasked;
 
@@ -97,7 +97,7 @@ internal abstract unsafe class MemifRxQueue : RxQueue
     {
         if (_hold.Ring is not { } ring)
             return;
-        _hold.Clear();
+        _hold.Set(null);
         if (_wakeups != null)
             Epoll.Remove(_wakeups, ring.Signal);
         End();

@@ -8,7 +8,7 @@ namespace Dataplane.Pmd;
 internal abstract unsafe class MemifTxQueue(MemifPort port, int index) : TxQueue(port, index)
 {
     private readonly MemifPort _port = port;
-    private MemifHold _hold;
+    private RingHold<MemifRing> _hold;
     private bool _receiverSleeps;   // the receiver asked for a signal once on this connection: it may do so again
 
     /// <summary>The other end broke the rules; the queue moves nothing until there is another connection.</summary>
@@ -30,7 +30,7 @@ internal abstract unsafe class MemifTxQueue(MemifPort port, int index) : TxQueue
     {
         if (_hold.Ring == null)
             return;
-        _hold.Clear();
+        _hold.Set(null);
         End();
     }
 
@@ -234,6 +234,7 @@ internal sealed unsafe class MemifServerTxQueue(MemifPort port, int index) : Mem
         Stats->Bytes += Mbuf.FreeBulkCounted(packets[..sent]) - unsent;
         return sent;
     }
+
     // Free slots; none where the client broke the rules.
     private uint SeeHead(MemifRing ring, uint tail)
     {

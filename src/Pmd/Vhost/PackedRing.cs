@@ -57,7 +57,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
         uint at = _at, flags = Available(_wrap);
         for (int steps = 0; count < most && steps < Size; steps++)
         {
-            ushort found = Volatile.Read(ref _ring[at].flags);   // X0
+            ushort found = Volatile.Read(ref _ring[at].flags);   // U0
             if ((found & (Avail | Used)) != flags)
                 break;
             count += (found & VirtioRing.VRING_DESC_F_NEXT) == 0 ? 1 : 0;
@@ -79,7 +79,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
         for (; count < most; count++)
         {
             // Length, id and flags are one word, so what is read beside the flags is what was written before them.
-            ulong word = Volatile.Read(ref Word(at));   // X0
+            ulong word = Volatile.Read(ref Word(at));   // U0
             uint found = (uint)(word >> FlagsShift);
             if ((found & (Avail | Used)) != flags)
                 break;
@@ -163,7 +163,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
             _inflight->Begin(at, wrap);
         ulong word = slots[0].Written | (ulong)slots[0].Id << IdShift
             | (ulong)Flags(_wrap, slots[0].Written) << FlagsShift;
-        Volatile.Write(ref Word(first), word);   // X1
+        Volatile.Write(ref Word(first), word);   // U1
         _toldSince += at > first || wrap == _wrap ? at - first : at + mask + 1 - first;
         _at = at;
         _wrap = wrap;
@@ -176,7 +176,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
     {
         uint since = _toldSince;
         _toldSince = 0;
-        Interlocked.MemoryBarrier();   // X2: descriptors are out before we look whether the driver sleeps
+        Interlocked.MemoryBarrier();   // U2: descriptors are out before we look whether the driver sleeps
         vring_packed_desc_event wanted;
         *(uint*)&wanted = Volatile.Read(ref *(uint*)_driverEvent);
         if (!EventIndex || wanted.flags != VirtioRing.VRING_PACKED_EVENT_FLAG_DESC)
@@ -199,7 +199,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
         else
             Volatile.Write(ref _deviceEvent->flags, on ? VirtioRing.VRING_PACKED_EVENT_FLAG_ENABLE
                 : VirtioRing.VRING_PACKED_EVENT_FLAG_DISABLE);
-        Interlocked.MemoryBarrier();   // X2
+        Interlocked.MemoryBarrier();   // U2
     }
 
     private static uint Available(bool wrap) => wrap ? Avail : (uint)Used;
@@ -237,7 +237,7 @@ internal sealed unsafe class PackedVhostRing : VhostRing
                 return false;
             }
             at = (at + 1) & Mask;
-            ulong word = Volatile.Read(ref Word(at));   // X0
+            ulong word = Volatile.Read(ref Word(at));   // U0
             flags = (uint)(word >> FlagsShift);
             slot->Id = (ushort)(word >> IdShift);
         }

@@ -27,7 +27,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
         _usedRing = (ulong*)(_usedFlags + 2);
         _availEvent = (ushort*)(_usedRing + setup.Size);
         // All that was taken was given back within the burst, so what is used says where to go on, whatever the base.
-        _used = _told = _last = Volatile.Read(ref *_usedIndex);   // X0
+        _used = _told = _last = Volatile.Read(ref *_usedIndex);   // U0
         if (setup.Inflight != null)
         {
             _inflight = new SplitInflight(setup.Inflight, setup.Size, setup.Features, _used);
@@ -45,7 +45,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
     /// <inheritdoc/>
     internal override int CountAvailable(int most)
     {
-        int ready = (ushort)(Volatile.Read(ref *_availIndex) - _last);   // X0
+        int ready = (ushort)(Volatile.Read(ref *_availIndex) - _last);   // U0
         return Math.Min(most, ready <= Size ? ready : 0);
     }
 
@@ -58,7 +58,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
         int again = _again = 0;
         if (_inflight is { AgainCount: > 0 } inflight)
             again = _again = inflight.Again(slots, most);
-        uint ready = (ushort)(Volatile.Read(ref *_availIndex) - _last);   // X0
+        uint ready = (ushort)(Volatile.Read(ref *_availIndex) - _last);   // U0
         if (ready > (uint)Size)
         {
             Break(VhostFault.AvailIndex);
@@ -130,7 +130,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
         _used = (ushort)(used + (uint)count);
         _last += (ushort)(count - Math.Min(count, _again));
         _inflight?.Use(slots, count, Math.Min(count, _again));
-        Volatile.Write(ref *_usedIndex, _used);   // X1
+        Volatile.Write(ref *_usedIndex, _used);   // U1
         _inflight?.Done(slots, count, _used);
     }
 
@@ -139,7 +139,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
     {
         ushort before = _told;
         _told = _used;
-        Interlocked.MemoryBarrier();   // X2: the index is out before we look whether the driver sleeps
+        Interlocked.MemoryBarrier();   // U2: the index is out before we look whether the driver sleeps
         if (!EventIndex)
             return (Volatile.Read(ref *_availFlags) & VirtioRing.VRING_AVAIL_F_NO_INTERRUPT) == 0;
         ushort wanted = Volatile.Read(ref *_usedEvent);
@@ -153,7 +153,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
             Volatile.Write(ref *_availEvent, (ushort)(on ? _last : _last - 1));
         else
             Volatile.Write(ref *_usedFlags, on ? (ushort)0 : VirtioRing.VRING_USED_F_NO_NOTIFY);
-        Interlocked.MemoryBarrier();   // X2
+        Interlocked.MemoryBarrier();   // U2
     }
 
     private static vring_desc Read(vring_desc* table, uint at)

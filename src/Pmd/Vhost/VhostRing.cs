@@ -86,7 +86,7 @@ internal unsafe readonly struct VhostRingSetup
 /// <para>The driver is not trusted: it may change anything in shared memory at any time. Each descriptor is read once
 /// into memory of our own and checked there; no length or address is used that is read again. A driver that breaks the
 /// rules has the ring marked with a <see cref="Fault"/>; nothing moves in it any more.</para>
-/// <para>X0 an acquire takes what the driver made available; X1 a release gives it back; X2 a full fence between giving
+/// <para>U0 an acquire takes what the driver made available; U1 a release gives it back; U2 a full fence between giving
 /// back and reading whether the driver wants to be told, and between asking to be told and a last look. See
 /// docs/ordering.md.</para>
 /// </remarks>
