@@ -20,6 +20,7 @@ public sealed partial class Eal : IDisposable
     private readonly ILogger _logger;
     private PciBus? _pci;
     private TelemetryServer? _telemetryServer;
+    private long _signalled;   // Environment.TickCount64 of the first signal, 0 for none
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
@@ -162,10 +163,13 @@ public sealed partial class Eal : IDisposable
         _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOnSignal));
     }
 
-    // The first signal asks; a second one finds the stop already asked for and ends the process as usual.
+    // The first signal asks, a later one ends the process as usual. What comes within a second of the first is the
+    // same wish: timeout(1) signals the process and then its group, a terminal the shell's whole job.
     private void StopOnSignal(PosixSignalContext context)
     {
-        context.Cancel = !StopToken.IsCancellationRequested;
+        long now = Environment.TickCount64;
+        long first = Interlocked.CompareExchange(ref _signalled, now, 0);
+        context.Cancel = first == 0 || now - first < 1000;
         RequestStop();
     }
 }

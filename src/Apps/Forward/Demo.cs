@@ -5,7 +5,7 @@ using Dataplane.Net;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>
-/// What runs when no argument is given: two cables, the forwarder between their near ends, and at their far ends a
+/// What runs when neither EAL options nor ports are given: two cables, the forwarder between their near ends, and at their far ends a
 /// generator and a checker on an lcore of their own.
 /// <code>
 ///   generator+checker -- net_wire0 ===== net_wire1 -- forward -- net_wire2 ===== net_wire3 -- generator+checker
@@ -13,8 +13,20 @@ namespace Dataplane.Apps.Forward;
 /// </summary>
 internal static class Demo
 {
-    /// <summary>Seconds it runs.</summary>
-    public const double Seconds = 5;
+    /// <summary>What was given, for 5 seconds unless it says otherwise. The far ends check what comes back, so the
+    /// forwarder must hand every packet on, by one queue.</summary>
+    /// <exception cref="ConfigException">It was told not to.</exception>
+    public static ForwardOptions Options(ForwardOptions given)
+    {
+        string? odd = given.Mode is not ("io" or "mac" or "macswap") ? $"--forward-mode {given.Mode}"
+            : given.Topology != PortTopology.Paired ? "--port-topology"
+            : given.RxQueues > 1 || given.TxQueues > 1 ? "more than one queue"
+            : given.TxFirst > 0 ? "--tx-first" : null;
+        return odd == null ? given with { DurationSeconds = given.DurationSeconds > 0 ? given.DurationSeconds : 5 }
+            : throw new ConfigException($"{odd} in the demo", why: "without ports of its own Forward runs its demo, "
+                + "whose far ends expect every packet they sent back, in order",
+                fix: $"name ports before the --: {ForwardRun.VirtualPorts}");
+    }
 
     /// <summary>Two lcores, on one CPU if there is only one, and four wire ports.</summary>
     public static EalOptions EalOptions(EalOptions given)

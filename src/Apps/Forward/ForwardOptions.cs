@@ -130,7 +130,7 @@ internal static class ForwardCommandLine
         ForwardOptions? options = null;
         var root = new RootCommand("Forwards packets between ports.\n\n"
             + "  Forward [EAL options] -- [options below]    (EAL options: Forward -h)\n"
-            + "  Forward                                     a demo on virtual ports, 5 seconds, no rights needed");
+            + "  Forward [-- options]                        a demo on virtual ports, 5 seconds, no rights needed");
         foreach (Option option in (Option[])[s_mode, s_topology, s_burst, s_rxq, s_txq, s_rxd, s_txd, s_mbufs,
             s_mbufSize, s_cache, s_cores, s_mtu, s_noPromiscuous, s_noOffloads, s_rxInterrupts, s_peers, s_frame,
             s_flows, s_txFirst, s_noisyMemory, s_noisyReads, s_noisyWrites, s_noisyBuffer, s_noisyFlush, s_period,

@@ -6,6 +6,10 @@ namespace Dataplane.Apps.Forward;
 /// <summary>One run from start-up to summary.</summary>
 internal static class ForwardRun
 {
+    /// <summary>Options that make ports on any machine, for messages.</summary>
+    public const string VirtualPorts = "--vdev net_null0 --vdev net_null1 (they make and swallow packets), or as root "
+        + "--vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1";
+
     /// <summary>Starts everything, shows rates until the end, stops everything in order and counts what is
     /// left.</summary>
     public static ForwardReport Run(EalOptions ealOptions, ForwardOptions options, bool isDemo)
@@ -13,8 +17,7 @@ internal static class ForwardRun
         using Eal eal = Eal.Initialize(ealOptions);
         using PortList list = PortList.Probe(eal, Pmd.Drivers.All);
         if (list.Ports.Count == 0)
-            throw list.NoPorts("there is no port to forward on",
-                "Forward --vdev net_af_packet0,iface=eth0 --vdev net_af_packet1,iface=eth1");
+            throw list.NoPorts("there is no port to forward on", VirtualPorts);
         foreach (Port port in list.Ports)
             port.Events += (lost, what) => StopWhenLost(eal, lost, what);
         IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;

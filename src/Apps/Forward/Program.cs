@@ -3,7 +3,7 @@ using Dataplane.Apps.Forward;
 
 try
 {
-    bool isDemo = args.Length == 0;
+    bool isDemo = args is [] or ["--", ..];
     EalOptions ealOptions = EalOptions.Parse(args, out string[] own);
     if (ealOptions.Help || ealOptions.Version)
     {
@@ -17,7 +17,7 @@ try
     if (options == null)
         return exitCode;
     ForwardReport report = isDemo
-        ? ForwardRun.Run(Demo.EalOptions(ealOptions), options with { DurationSeconds = Demo.Seconds }, isDemo: true)
+        ? ForwardRun.Run(Demo.EalOptions(ealOptions), Demo.Options(options), isDemo: true)
         : ForwardRun.Run(ealOptions, options, isDemo: false);
     Display.PrintSummary(report, options);
     if (options.JsonPath != null)

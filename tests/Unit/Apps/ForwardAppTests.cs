@@ -30,6 +30,22 @@ public sealed class ForwardAppTests
             result.Output);
     }
 
+    [Fact]
+    public void Demo_OptionsOfItsOwn_AreHeeded()
+    {
+        AppResult result = AppProcess.Run("Forward", "--", "--duration", "0.5", "--forward-mode", "macswap", "--burst",
+            "16");
+        Assert.True(result.Exit == 0, result.All);
+        Assert.Matches(@"macswap, burst 16, [0-4]\.[0-9]+ s", result.Output);
+        Assert.Contains("every packet accounted for", result.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--forward-mode rxonly in the demo", "--forward-mode", "rxonly")]
+    [InlineData("more than one queue", "--rxq", "2")]
+    public void Demo_WhatWouldLosePackets_IsRefused(string what, params string[] own) =>
+        AppProcess.Run("Forward", ["--", .. own]).AssertFails(what, "--vdev net_null0");
+
     [Theory]
     [InlineData("io")]
     [InlineData("mac", "--eth-peer", "1,02:00:00:00:00:99")]
@@ -174,16 +190,18 @@ public sealed class ForwardAppTests
     }
 
     [Theory]
-    [InlineData(AppProcess.SigInt)]
-    [InlineData(AppProcess.SigTerm)]
-    public void Forward_Signal_StopsAndPrintsStatistics(int signal)
+    [InlineData(AppProcess.SigInt, 1)]
+    [InlineData(AppProcess.SigTerm, 1)]
+    [InlineData(AppProcess.SigTerm, 2)]   // as timeout(1) does
+    public void Forward_Signal_StopsAndPrintsStatistics(int signal, int times)
     {
         using Process process = AppProcess.Start("Forward", [.. Eal(2, s_wire), "--", "--forward-mode", "txonly",
             "--stats-period", "0.1"]);
         string? line = process.StandardOutput.ReadLine();
         Assert.True(line != null, process.HasExited ? process.StandardError.ReadToEnd() : "no output");
         var clock = Stopwatch.StartNew();
-        AppProcess.Signal(process, signal);
+        for (int i = 0; i < times; i++)
+            AppProcess.Signal(process, signal);
         AppResult result = AppProcess.End(process);
         Assert.True(result.Exit == 0, result.All);
         Assert.Contains("every packet accounted for", result.Output, StringComparison.Ordinal);
