@@ -54,7 +54,8 @@ public abstract unsafe partial class Port : IDisposable
     public IReadOnlyList<TxQueue> TxQueues => _txQueues!;
 
     /// <summary>Sets the number of queues, offloads and MTU. Queues set up before are released.</summary>
-    /// <exception cref="ConfigException">More than the port can do; nothing is changed.</exception>
+    /// <exception cref="ConfigException">More than the port can do. Nothing is changed, unless only the driver saw it:
+    /// then the port is to be configured anew.</exception>
     /// <exception cref="DataplaneException">The port is started or closed, or the device refuses.</exception>
     public void Configure(PortConfig config)
     {

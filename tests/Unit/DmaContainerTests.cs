@@ -68,6 +68,18 @@ public sealed unsafe class DmaContainerTests : IDisposable
     }
 
     [Fact]
+    public void Dispose_ADeviceThatFailsToClose_ClosesTheOthersAndTellsTheFirst()
+    {
+        var container = new FakeContainer(_memory) { RefuseClose = true };
+        container.Open(Device(0));
+        container.Open(Device(1));
+        NativeException told = Assert.Throws<NativeException>(container.Dispose);
+        Assert.Contains("planted 0000:00:00.0", told.Message, StringComparison.Ordinal);
+        Assert.Equal(2, container.Calls.Count(call => call.StartsWith("close", StringComparison.Ordinal)));
+        Assert.True(container.Closed);
+    }
+
+    [Fact]
     public void Dispose_DevicesOpen_ClosesThemAndUnmaps()
     {
         var container = new FakeContainer(_memory);

@@ -12,6 +12,9 @@ internal sealed class FakeContainer(Memory memory, IommuBackend backend = IommuB
 
     internal int RefuseMapsFrom { get; set; } = int.MaxValue;
 
+    /// <summary>Closing a function fails, once it is closed.</summary>
+    internal bool RefuseClose { get; set; }
+
     internal bool Closed { get; private set; }
 
     public override string Backend => DmaBackends.Name(backend);
@@ -28,6 +31,8 @@ internal sealed class FakeContainer(Memory memory, IommuBackend backend = IommuB
     {
         Assert.True(Functions.Count > 0 || Kernel.Count == 0, "the last device is closed with memory mapped");
         Calls.Add($"close {function.Device.Address}");
+        if (RefuseClose)
+            throw new NativeException($"planted {function.Device.Address}", Errno.EIO);
     }
 
     private protected override DmaLimits ReadLimits() => new(Usable, 4096);

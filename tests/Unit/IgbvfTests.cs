@@ -147,6 +147,21 @@ public sealed unsafe class IgbvfTests
     }
 
     [Fact]
+    public void SetMtu_FramesThatOnlyFitInPartOfAKilobyte_IsRefusedBeforeItAsks()
+    {
+        using var rig = new VirtualRig(Answer);
+        using Port port = rig.Open(s_patience);
+        using Mempool pool = Mempool.CreateMbufPool(rig.Memory, "odd", 64, 0, dataRoomBytes: Mbuf.DefaultHeadroom + 2500);
+        port.Configure(new PortConfig());
+        port.SetupRxQueue(0, pool);
+        int asked = rig.Requests.Count;
+        Assert.Contains("2 of 2500", Assert.Throws<ConfigException>(() => port.SetMtu(2200)).Why);
+        Assert.Equal((1500, asked), (port.Mtu, rig.Requests.Count));
+        port.SetMtu(1900);
+        Assert.Equal(1900, port.Mtu);
+    }
+
+    [Fact]
     public void Filters_PhysicalWasReset_BeginsAnewOrSaysSoWhereThePortRuns()
     {
         bool knows = false;
@@ -233,6 +248,8 @@ public sealed unsafe class IgbvfTests
         }
 
         internal byte* Bar => _nic.Bar;
+
+        internal Memory Memory => _eal.Memory;
 
         internal Mempool Pool { get; }
 

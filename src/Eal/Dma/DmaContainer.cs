@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
@@ -104,16 +105,37 @@ public abstract unsafe partial class DmaContainer : IDisposable
             _disposed = true;
             try
             {
-                foreach (PciFunction function in Functions)
-                    function.Dispose();
-                UnmapAll();
+                DisposeAll(Functions);
             }
             finally
             {
-                DisposeCore();
+                try
+                {
+                    UnmapAll();
+                }
+                finally
+                {
+                    DisposeCore();
+                }
             }
         }
         GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Disposes each, whatever the others do, then throws what the first that failed threw.</summary>
+    internal static void DisposeAll(IEnumerable<IDisposable> all)
+    {
+        ExceptionDispatchInfo? first = null;
+        foreach (IDisposable one in all)
+            try
+            {
+                one.Dispose();
+            }
+            catch (Exception e)
+            {
+                first ??= ExceptionDispatchInfo.Capture(e);
+            }
+        first?.Throw();
     }
 
     /// <summary>Opens a function, and attaches it so that <see cref="MapCore"/> can map for it.</summary>

@@ -108,13 +108,16 @@ public sealed partial class DmaManager : IDisposable
             _disposed = true;
         _faults?.Dispose();   // without the lock: it may be looking for a function just now
         lock (_lock)
-        {
-            foreach (DmaContainer container in (DmaContainer[])[.. _own, .. _shared])
-                container.Dispose();
-            _own.Clear();
-            _shared.Clear();
-            _iommufd?.Dispose();
-        }
+            try
+            {
+                DmaContainer.DisposeAll([.. _own, .. _shared]);
+            }
+            finally
+            {
+                _own.Clear();
+                _shared.Clear();
+                _iommufd?.Dispose();
+            }
     }
 
     // A container whose mappings a device cannot live with is passed over: the device gets one of its own.

@@ -133,9 +133,17 @@ public sealed partial class IommufdContainer
         {
             throw IommufdErrors.Unsupported(device, "tracking which pages it writes", e);
         }
-        _tracking.Add(table);
-        table.Track(true);
-        VfioCdev.Attach(fd, table.Id);
+        try
+        {
+            table.Track(true);
+            VfioCdev.Attach(fd, table.Id);
+            _tracking.Add(table);
+        }
+        catch
+        {
+            table.Dispose();
+            throw;
+        }
     }
 }
 

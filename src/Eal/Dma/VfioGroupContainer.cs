@@ -85,14 +85,12 @@ internal abstract class VfioGroupContainer : DmaContainer
         SafeFileHandle fd = Fcntl.open(node, Fcntl.O_RDWR | Fcntl.O_CLOEXEC, 0);
         if (fd.IsInvalid)
             throw VfioErrors.GroupNode(device, node, NativeException.FromErrno(node).Errno);
-        bool joined = false;
         try
         {
             uint status = Vfio.GetGroupStatus(fd);
             if ((status & Vfio.VFIO_GROUP_FLAGS_VIABLE) == 0)
                 throw VfioErrors.NotViable(device, number);
             Vfio.SetContainer(fd, Container);
-            joined = true;
             if (!_iommuSet)
                 SetIommu(device);
             _iommuSet = true;
@@ -101,9 +99,7 @@ internal abstract class VfioGroupContainer : DmaContainer
         }
         catch (Exception e)
         {
-            if (joined)
-                Vfio.UnsetContainer(fd);
-            fd.Dispose();
+            fd.Dispose();   // takes the group out of the container, should it be in
             if (e is NativeException native && VfioErrors.Attach(device, native) is { } better)
                 throw better;
             throw;

@@ -144,7 +144,14 @@ public sealed partial class Interrupts : IDisposable
             if (!registration.ForMore && _registrations.ContainsKey(registration.Id) && !registration.Fd.IsClosed)
             {
                 registration.ForMore = true;
-                Epoll.MakeEdge(_set!, registration.Fd, registration.Id);
+                try
+                {
+                    Epoll.MakeEdge(_set!, registration.Fd, registration.Id);
+                }
+                catch (NativeException e)
+                {
+                    LogFailure(_logger, e);   // its descriptor was closed under us: it is in no set any more
+                }
             }
     }
 

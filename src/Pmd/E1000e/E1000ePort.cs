@@ -61,13 +61,16 @@ internal sealed partial class E1000ePort : IntelPort
     protected override bool VlanMode => base.VlanMode || InsertsTags;
 
     /// <inheritdoc/>
+    protected override int MaxBufferKilobytes => 15;
+
+    /// <inheritdoc/>
     protected override uint ReceiveControl
     {
         get
         {
-            int kilobytes = 15;      // one size for all queues: the least any can take
+            int kilobytes = MaxBufferKilobytes;      // one size for all queues: the least any can take
             foreach (RxQueue queue in RxQueues)
-                kilobytes = Math.Min(kilobytes, BufferKilobytes(queue.Pool, queue.Config, most: 15));
+                kilobytes = Math.Min(kilobytes, BufferKilobytes(queue.Pool, queue.Config));
             return (uint)kilobytes << E1000eRegs.RctlBufferShift;
         }
     }
@@ -99,7 +102,7 @@ internal sealed partial class E1000ePort : IntelPort
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config)
     {
-        BufferKilobytes(pool, config, most: 15);
+        BufferKilobytes(pool, config);
         return new IntelRxQueue<E1000eRxFormat>(this, this, index, pool, config,
             restoreTags: InsertsTags && (Config.RxOffloads & RxOffloads.VlanStrip) == 0);
     }

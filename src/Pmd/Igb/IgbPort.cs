@@ -102,7 +102,7 @@ internal sealed class IgbPort : IntelPort
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config)
     {
-        BufferKilobytes(pool, config, most: 63);
+        BufferKilobytes(pool, config);
         return new IntelRxQueue<IgbRxFormat>(this, this, index, pool, config, restoreTags: false);
     }
 
@@ -111,8 +111,12 @@ internal sealed class IgbPort : IntelPort
         new IntelTxQueue<IgbTxFormat>(this, this, index, config);
 
     /// <inheritdoc/>
+    protected override int MaxBufferKilobytes => IgbRegs.MaxBufferKilobytes;
+
+    /// <inheritdoc/>
     protected override void OnSetMtu(int mtu)
     {
+        base.OnSetMtu(mtu);
         if (State == PortState.Started)
             Registers.Write(IgbRegs.Rlpml, (uint)(mtu + MaxFrameBytes - Mtu));
     }
@@ -140,7 +144,7 @@ internal sealed class IgbPort : IntelPort
             IntelRing.Tell(Registers, IgbRegs.Rdbal(n), queue);
             // With several queues one that nobody polls must not hold up the others.
             Registers.Write(IgbRegs.Srrctl(n), IgbRegs.SrrctlOneBuffer | (RxQueues.Count > 1 ? IgbRegs.SrrctlDrop : 0)
-                | (uint)BufferKilobytes(queue.Pool, queue.Config, most: 63));
+                | (uint)BufferKilobytes(queue.Pool, queue.Config));
         }
         foreach (TxQueue queue in TxQueues)
         {

@@ -55,6 +55,7 @@ internal static class IgbRegs
     /// <summary>EtherType filters.</summary>
     internal static RwReg32 Etqf(int filter) => new(0x5cb0 + 4 * (uint)filter);
 
+    internal const int MaxBufferKilobytes = 63;   // SRRCTL.BSIZEPACKET
     internal const uint SrrctlOneBuffer = 1 << 25, SrrctlDrop = 1u << 31;
     internal const uint DctlEnable = 1 << 25;
     /// <summary>Prefetch below 8 descriptors, 8 at least at once, write back each.</summary>

@@ -10,6 +10,9 @@ internal sealed partial class IgbvfPort
     /// <inheritdoc/>
     protected override void OnSetMtu(int mtu)
     {
+        foreach (RxQueue? queue in RxQueues)
+            if (queue != null)
+                IntelPort.BufferKilobytes(this, queue.Pool, queue.Config, IgbRegs.MaxBufferKilobytes, mtu);
         lock (_lock)
             SetLongPackets(mtu);
     }

@@ -123,7 +123,7 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
     /// <inheritdoc/>
     protected override RxQueue CreateRxQueue(int index, Mempool pool, RxQueueConfig config)
     {
-        IntelPort.BufferKilobytes(this, pool, config, most: 63);
+        IntelPort.BufferKilobytes(this, pool, config, IgbRegs.MaxBufferKilobytes, Mtu);
         // The physical function's driver has tags taken out of every frame.
         return new IntelRxQueue<IgbRxFormat>(this, this, index, pool, config,
             restoreTags: (config.Offloads & RxOffloads.VlanStrip) == 0);
@@ -250,7 +250,7 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
         IntelRing.Tell(Registers, IgbvfRegs.Rdbal, rx);
         // A queue that nobody polls must not hold up the other functions.
         Registers.Write(IgbvfRegs.Srrctl, IgbRegs.SrrctlOneBuffer | IgbRegs.SrrctlDrop
-            | (uint)IntelPort.BufferKilobytes(this, rx.Pool, rx.Config, most: 63));
+            | (uint)IntelPort.BufferKilobytes(this, rx.Pool, rx.Config, IgbRegs.MaxBufferKilobytes, Mtu));
     }
 
     private void EnableQueues()

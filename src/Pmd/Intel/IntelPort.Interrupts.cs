@@ -74,22 +74,28 @@ internal abstract partial class IntelPort
     /// <summary>Vector 0 came. Control thread for interrupts.</summary>
     private void OnInterrupt()
     {
-        lock (Device)
+        bool changed = false;
+        try
         {
-            if (_kind == InterruptKind.None)
-                return;
-            Eventfd.Drain(Function.Vector(0));
-            if (!Device.Answers)
-                return;
-            bool changed = (Registers.Read(IntelRegs.Icr) & IntelRegs.CauseLinkChange) != 0;
-            RearmLink(_kind == InterruptKind.MsiX);
-            if (_kind == InterruptKind.IntX)
-                Function.UnmaskIntX();
-            if (!changed)
-                return;
-            if (Device.GetLink().Up)
-                Device.ResolvePause();
+            lock (Device)
+            {
+                if (_kind == InterruptKind.None)
+                    return;
+                Eventfd.Drain(Function.Vector(0));
+                if (!Device.Answers)
+                    return;
+                changed = (Registers.Read(IntelRegs.Icr) & IntelRegs.CauseLinkChange) != 0;
+                RearmLink(_kind == InterruptKind.MsiX);
+                if (_kind == InterruptKind.IntX)
+                    Function.UnmaskIntX();
+                if (changed && Device.GetLink().Up)
+                    Device.ResolvePause();
+            }
         }
-        Raise(PortEvent.LinkChanged);
+        finally
+        {
+            if (changed)
+                Raise(PortEvent.LinkChanged);
+        }
     }
 }

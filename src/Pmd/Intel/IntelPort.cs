@@ -225,18 +225,29 @@ internal abstract partial class IntelPort : Port, IQueueDevice
     protected static uint TransmitControl => IntelRegs.TctlEnable | IntelRegs.TctlPadShort
         | IntelRegs.TctlCollisionThreshold | IntelRegs.TctlCollisionDistance | IntelRegs.TctlRetransmitLate;
 
-    /// <inheritdoc cref="BufferKilobytes(Port, Mempool, RxQueueConfig, int)"/>
-    protected int BufferKilobytes(Mempool pool, RxQueueConfig config, int most) =>
-        BufferKilobytes(this, pool, config, most);
+    /// <summary>Most KB that the device can be told a buffer has.</summary>
+    protected abstract int MaxBufferKilobytes { get; }
+
+    /// <inheritdoc cref="BufferKilobytes(Port, Mempool, RxQueueConfig, int, int)"/>
+    protected int BufferKilobytes(Mempool pool, RxQueueConfig config) =>
+        BufferKilobytes(this, pool, config, MaxBufferKilobytes, Mtu);
+
+    /// <inheritdoc/>
+    protected override void OnSetMtu(int mtu)
+    {
+        foreach (RxQueue? queue in RxQueues)
+            if (queue != null)
+                BufferKilobytes(this, queue.Pool, queue.Config, MaxBufferKilobytes, mtu);
+    }
 
     /// <summary>Buffers of a receive queue as the device counts them, KB.</summary>
-    /// <exception cref="ConfigException">Frames do not fit, and may not be spread over several.</exception>
-    internal static int BufferKilobytes(Port port, Mempool pool, RxQueueConfig config, int most)
+    /// <exception cref="ConfigException">Frames of this MTU do not fit, and may not be spread over several.</exception>
+    internal static int BufferKilobytes(Port port, Mempool pool, RxQueueConfig config, int most, int mtu)
     {
         int room = pool.DataRoomBytes - Mbuf.DefaultHeadroom, kilobytes = Math.Min(room / 1024, most);
-        if (kilobytes * 1024 < port.Mtu + FrameOverheadBytes && (config.Offloads & RxOffloads.Scatter) == 0)
+        if (kilobytes * 1024 < mtu + FrameOverheadBytes && (config.Offloads & RxOffloads.Scatter) == 0)
             throw new ConfigException(
-                $"port {port.Name}: frames of MTU {port.Mtu} do not fit the mbufs of pool '{pool.Name}'",
+                $"port {port.Name}: frames of MTU {mtu} do not fit the mbufs of pool '{pool.Name}'",
                 why: $"the device fills whole KB: {kilobytes} of {room} bytes, and scatter is off",
                 fix: "use a data room of a multiple of 1024 bytes, plus 128, or RxOffloads.Scatter");
         return kilobytes;

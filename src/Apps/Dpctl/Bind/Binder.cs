@@ -53,7 +53,14 @@ internal sealed class Binder(Host host, Changes changes)
         }
         catch (DataplaneException)
         {
-            GiveBack(Reread(device));
+            try
+            {
+                GiveBack(Reread(device));
+            }
+            catch (DataplaneException)
+            {
+                // what is to be told is why it could not be bound
+            }
             throw;
         }
     }
