@@ -11,7 +11,7 @@ internal static class Comparisons
             new VethComparison("net_af_packet", "af_packet on veth", forwards: false, generic: false),
             new VethComparison("net_af_xdp", "af_xdp on veth, native", forwards: true, generic: false),
             new VethComparison("net_af_xdp", "af_xdp on macvlan, generic", forwards: true, generic: true),
-            new MemifComparison(), new StartupComparison()];
+            PeerComparison.Memif, PeerComparison.Vhost, PeerComparison.VirtioUser, new StartupComparison()];
 
     /// <summary>The environment our side runs in: what DPDK's side gets on its command line.</summary>
     public static Eal StartEal() => Eal.Initialize(EalOptions.Parse(["-l", "0,1", "-m", "512", "--in-memory"], out _));
