@@ -177,10 +177,7 @@ public abstract unsafe partial class Port : IDisposable
         }
         finally
         {
-            foreach (RxQueue queue in RxQueues)
-                queue.Drain();
-            foreach (TxQueue queue in TxQueues)
-                queue.Drain();
+            DrainQueues();
         }
     }
 
@@ -238,6 +235,29 @@ public abstract unsafe partial class Port : IDisposable
 
     /// <summary>Give back what the constructor took. The function of a PCI port is disposed after this.</summary>
     protected virtual void OnClose() { }
+
+    /// <summary>For drivers whose start failed half-way: stops the device, and takes back what its queues
+    /// hold.</summary>
+    protected void UndoStart()
+    {
+        try
+        {
+            OnStop();
+        }
+        catch (DataplaneException)
+        {
+            CutOff();       // what is to be told is why it did not start
+        }
+        DrainQueues();
+    }
+
+    private void DrainQueues()
+    {
+        foreach (RxQueue queue in RxQueues)
+            queue.Drain();
+        foreach (TxQueue queue in TxQueues)
+            queue.Drain();
+    }
 
     /// <summary>For drivers: a device that could not be stopped reads and writes memory no more, before what it was
     /// told of is given back.</summary>

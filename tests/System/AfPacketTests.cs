@@ -9,11 +9,7 @@ public class AfPacketTests
     [Fact]
     public void AfPacket_FramesOfAllLengths_ArriveAsSent()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig();
-        Port left = rig.Start($"net_af_packet0,iface={a}"), right = rig.Start($"net_af_packet1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_packet", out Port left, out Port right);
         byte[][] sent = [.. Enumerable.Range(0, 1455).Select(i => Frames.Numbered(i, 60 + i))];
 
         PortRig.SendAll(left.TxQueues[0], [.. sent.Select(frame => rig.Packet(frame))]);
@@ -183,11 +179,7 @@ public class AfPacketTests
     [Fact]
     public void AfPacket_OversizeFrames_AreErrorsAndTheNextIsSent()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig(dataRoom: 9216);
-        Port left = rig.Start($"net_af_packet0,iface={a}"), right = rig.Start($"net_af_packet1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_packet", out Port left, out Port right, dataRoom: 9216);
 
         PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 1515)), rig.Packet(new byte[13]),
             rig.Packet(Frames.Numbered(2, 1514))]);
@@ -230,13 +222,9 @@ public class AfPacketTests
     [Fact]
     public void AfPacket_LongFramesIntoSmallMbufs_AreChainedOrErrors()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig(dataRoom: 128 + 256);
         var scatter = new PortConfig { RxOffloads = RxOffloads.Scatter };
-        Port left = rig.Start($"net_af_packet0,iface={a}", scatter),
-            right = rig.Start($"net_af_packet1,iface={b}", scatter);
+        using PortRig rig = PortRig.OverVeth("net_af_packet", out Port left, out Port right, config: scatter,
+            dataRoom: 128 + 256);
         byte[][] sent = [.. Enumerable.Range(1, 100).Select(i => Frames.Numbered(i, 60 + 14 * i))];
 
         PortRig.SendAll(left.TxQueues[0], [.. sent.Select(frame => rig.Packet(frame))]);
@@ -247,11 +235,7 @@ public class AfPacketTests
     [Fact]
     public void AfPacket_PoolEmpty_CountsAndFramesWait()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig(mbufs: 64);
-        Port left = rig.Start($"net_af_packet0,iface={a}"), right = rig.Start($"net_af_packet1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_packet", out Port left, out Port right, mbufs: 64);
         byte[][] sent = [.. Enumerable.Range(1, 20).Select(i => Frames.Numbered(i, 200))];
         PortRig.SendAll(left.TxQueues[0], [.. sent.Select(frame => rig.Packet(frame))]);
         var all = new Mbuf[64];

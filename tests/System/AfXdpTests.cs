@@ -13,12 +13,7 @@ public class AfXdpTests
     [InlineData("mode=auto,attach=netlink,busy_budget=0", "native, copy")]
     public void AfXdp_FramesOfAllLengths_ArriveAsSentAndTheModeIsTold(string arguments, string mode)
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig();
-        Port left = rig.Start($"net_af_xdp0,iface={a},{arguments}");
-        Port right = rig.Start($"net_af_xdp1,iface={b},{arguments}");
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right, arguments);
         byte[][] sent = [.. Enumerable.Range(0, 1455).Select(i => Frames.Numbered(i, 60 + i))];
 
         List<byte[]> received = PortRig.Exchange(left.TxQueues[0], right.RxQueues,
@@ -33,12 +28,8 @@ public class AfXdpTests
     [Fact]
     public void AfXdp_BurstFromAnotherPool_IsCopiedAndArrives()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig();
         using var other = Mempool.CreateMbufPool(rig.Eal.Memory, "other", 256, cacheSize: 0);
-        Port left = rig.Start($"net_af_xdp0,iface={a}"), right = rig.Start($"net_af_xdp1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right);
         byte[][] sent = [.. Enumerable.Range(0, 100).Select(i => Frames.Numbered(i, 60 + 10 * i))];
 
         List<byte[]> received = PortRig.Exchange(left.TxQueues[0], right.RxQueues,
@@ -101,12 +92,7 @@ public class AfXdpTests
     [InlineData("skb")]
     public void AfXdp_LinkDownAndUp_GoesOn(string mode)
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig();
-        Port left = rig.Start($"net_af_xdp0,iface={a},mode={mode}");
-        Port right = rig.Start($"net_af_xdp1,iface={b},mode={mode}");
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right, $"mode={mode}");
         var events = new List<PortEvent>();
         left.Events += (_, what) => events.Add(what);
         Assert.True(left.GetLink().Up);
@@ -163,11 +149,7 @@ public class AfXdpTests
     [Fact]
     public void AfXdp_OversizeFrames_AreErrorsAndTheNextIsSent()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig(dataRoom: 4096);
-        Port left = rig.Start($"net_af_xdp0,iface={a}"), right = rig.Start($"net_af_xdp1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right, dataRoom: 4096);
 
         PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 1515)), rig.Packet(new byte[13]),
             rig.Packet(Frames.Numbered(2, 1514)), rig.Packet(Frames.Tag(Frames.Numbered(3, 1514), 5))]);
@@ -219,11 +201,7 @@ public class AfXdpTests
     [Fact]
     public void AfXdp_NobodyPolls_LossesAreCounted()
     {
-        Host.Require();
-        using var lab = new NetLab();
-        (string a, string b) = lab.AddVeth();
-        using var rig = new PortRig();
-        Port left = rig.Start($"net_af_xdp0,iface={a}"), right = rig.Start($"net_af_xdp1,iface={b}");
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right);
         const int Count = 2000;
 
         for (int i = 0; i < Count; i++)

@@ -5,6 +5,8 @@ namespace Dataplane.Tests;
 /// <summary>An environment with a pool and started ports, for one test.</summary>
 internal sealed class PortRig : IDisposable
 {
+    private NetLab? _lab;
+
     internal PortRig(int mbufs = 4096, int dataRoom = Mbuf.DefaultBufferSize)
     {
         Eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
@@ -17,6 +19,32 @@ internal sealed class PortRig : IDisposable
     internal Mempool Pool { get; }
 
     internal PortList Ports { get; }
+
+    /// <summary>Two started ports of a driver on the ends of a veth pair, which goes with the rig.</summary>
+    internal static PortRig OverVeth(string driver, out Port left, out Port right, string arguments = "",
+        PortConfig? config = null, int mbufs = 4096, int dataRoom = Mbuf.DefaultBufferSize)
+    {
+        Host.Require();
+        var lab = new NetLab();
+        PortRig? rig = null;
+        try
+        {
+            (string a, string b) = lab.AddVeth();
+            rig = new PortRig(mbufs, dataRoom) { _lab = lab };
+            string more = arguments.Length > 0 ? "," + arguments : "";
+            left = rig.Start($"{driver}0,iface={a}{more}", config);
+            right = rig.Start($"{driver}1,iface={b}{more}", config);
+            return rig;
+        }
+        catch
+        {
+            if (rig == null)
+                lab.Dispose();
+            else
+                rig.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Attaches, configures and starts a port.</summary>
     internal Port Start(string device, PortConfig? config = null)
@@ -134,6 +162,7 @@ internal sealed class PortRig : IDisposable
         int lost = Pool.InUseCount;
         Pool.Dispose();
         Eal.Dispose();
+        _lab?.Dispose();
         Assert.True(lost == 0,
             $"{lost} mbufs did not come back; a test that failed half-way holds some, and this hides why");
     }

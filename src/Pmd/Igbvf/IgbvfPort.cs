@@ -159,16 +159,7 @@ internal sealed partial class IgbvfPort : Port, IQueueDevice
         catch
         {
             _starting = false;
-            try
-            {
-                OnStop();
-            }
-            catch (DataplaneException)
-            {
-                CutOff();       // what is to be told is why it did not start
-            }
-            foreach (RxQueue queue in RxQueues)
-                queue.Drain();
+            UndoStart();
             throw;
         }
     }

@@ -162,16 +162,7 @@ internal abstract partial class IntelPort : Port, IQueueDevice
         }
         catch
         {
-            try
-            {
-                OnStop();
-            }
-            catch (DataplaneException)
-            {
-                CutOff();       // what is to be told is why it did not start
-            }
-            foreach (RxQueue queue in RxQueues)
-                queue.Drain();
+            UndoStart();
             throw;
         }
     }

@@ -34,18 +34,7 @@ internal sealed unsafe partial class VirtioPort
         }
         catch
         {
-            try
-            {
-                StopDevice();
-            }
-            catch (DataplaneException)
-            {
-                CutOff();       // what is to be told is why it did not start
-            }
-            foreach (RxQueue queue in RxQueues)
-                ((VirtioRxQueue)queue).Drain();
-            foreach (TxQueue queue in TxQueues)
-                ((VirtioTxQueue)queue).Drain();
+            UndoStart();
             throw;
         }
     }
