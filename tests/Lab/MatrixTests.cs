@@ -16,6 +16,15 @@ public abstract class NicContract(IommuBackend backend, string model) : DriverCo
         nameof(Scatter_JumboFrames_ArriveWholeInSeveralSegments), nameof(Traffic_AnyMix_EveryMbufComesBack),
     ];
 
+    // With several queues, and a joining over which checksums and superframes pass: what the matrix's NICs have not.
+    private static readonly string[] s_onMultiQueue =
+    [
+        .. s_onEach, nameof(Offloads_EachClaimed_MovesPackets), nameof(Rss_KeyChanged_HashFollows),
+        nameof(Rss_ManyFlows_GoWhereHashAndTableSay), nameof(Rss_TableChanged_QueuesFollow),
+        nameof(RxChecksum_GoodAndBad_AreToldApart), nameof(Tso_LargePacket_ArrivesInRightSegments),
+        nameof(TxChecksum_AskedFor_IsFilledIn),
+    ];
+
     /// <summary>What opens the NICs.</summary>
     internal IommuBackend Backend => backend;
 
@@ -25,7 +34,8 @@ public abstract class NicContract(IommuBackend backend, string model) : DriverCo
     /// <summary>Whether that test of that class runs on that machine: every test over iommufd on kernel 6.12 (but see
     /// <see cref="Whole"/>), and everywhere with LAB_WHOLE=1.</summary>
     internal static bool Runs(Type type, string test, Machines machine) =>
-        !type.IsSubclassOf(typeof(NicContract)) || s_onEach.Contains(test)
+        !type.IsSubclassOf(typeof(NicContract))
+        || (machine == Machines.MultiQueue ? s_onMultiQueue : s_onEach).Contains(test)
         || Environment.GetEnvironmentVariable("LAB_WHOLE") == "1"
         || (machine & Whole(type)) != 0;
 
@@ -34,6 +44,8 @@ public abstract class NicContract(IommuBackend backend, string model) : DriverCo
     protected override IReadOnlyList<string> BadDevices => [Guest.Pair(Model).First + ",nosuchargument=1"];
 
     protected override bool IsNic => true;
+
+    private static bool IsBridged => Guest.Machine?.Id == Machines.MultiQueue;
 
     private static Machines Whole(Type type) =>
         type == typeof(MatrixIommufdIgb) || type == typeof(MatrixIommufdE1000e)
@@ -49,7 +61,9 @@ public abstract class NicContract(IommuBackend backend, string model) : DriverCo
     protected override int MixSteps => 1000;
 
     // QEMU 10 takes FIN and PSH out of the headers it cuts with, and puts them into no segment (hw/net/net_tx_pkt.c).
-    protected override bool LastSegmentIsMarked => false;
+    protected override bool LastSegmentIsMarked => IsBridged;
+
+    protected override bool SaysEveryChecksum => !IsBridged;
 
     // QEMU 10's e1000e sends each message again when its throttle ends, whatever is masked (hw/net/e1000e_core.c).
     protected override bool RepeatsInterrupts => Model == "e1000e";
@@ -86,3 +100,9 @@ public sealed class MatrixNoIommuE1000e() : NicContract(IommuBackend.NoIommu, "e
 public sealed class MatrixNoIommuVirtioSplit() : NicContract(IommuBackend.NoIommu, "virtio");
 [Guest(Machines.Bare)]
 public sealed class MatrixNoIommuVirtioPacked() : NicContract(IommuBackend.NoIommu, "virtio-packed");
+
+/// <summary>Four queues, TAPs and a bridge between two virtio NICs: not a row of the matrix.</summary>
+[Guest(Machines.MultiQueue)]
+public sealed class MultiQueueVirtioSplit() : NicContract(IommuBackend.Iommufd, "virtio");
+[Guest(Machines.MultiQueue)]
+public sealed class MultiQueueVirtioPacked() : NicContract(IommuBackend.Iommufd, "virtio-packed");

@@ -24,6 +24,10 @@ public abstract unsafe partial class DriverContract
     /// </summary>
     protected virtual bool IsNic => false;
 
+    /// <summary>What a NIC says of checksums it says of every packet. A joining by Linux's bridge asks nobody of a
+    /// packet whose checksum is there already.</summary>
+    protected virtual bool SaysEveryChecksum => IsNic;
+
     /// <summary>FIN and PSH of a packet that is cut into segments are in the last of them, as they should be.</summary>
     protected virtual bool LastSegmentIsMarked => true;
 

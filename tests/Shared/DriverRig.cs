@@ -1,3 +1,5 @@
+using Dataplane.Net;
+
 namespace Dataplane.Tests;
 
 /// <summary>A sender and a receiver of the driver under test, with one pool, and the traffic to try them
@@ -167,6 +169,9 @@ public sealed unsafe partial class DriverRig : IDisposable
         bytes[28] = bytes[35];             // and addresses, for NICs that do not look at the ports of UDP
         bytes[39] = (byte)(length - 34);
         bytes[38] = (byte)(length - 34 >> 8);
+        // Linux's bridge looks at it where br_netfilter is loaded, as container engines do.
+        ref IPv4Header ip = ref bytes.AsSpan().HeaderAt<IPv4Header>(EtherHeader.Size);
+        ip.Checksum = Checksum.IPv4(in ip);
         BitConverter.TryWriteBytes(bytes.AsSpan(HeaderBytes), Magic);
         BitConverter.TryWriteBytes(bytes.AsSpan(HeaderBytes + 4), sequence);
         for (int i = HeaderBytes + 8; i < length; i++)
