@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 
 namespace Dataplane.Perf.Compare;
@@ -71,10 +70,11 @@ internal sealed partial class NicComparison : IComparison
         string text = testpmd.ReadToEnd();
         double rate = Rates().Matches(text).TakeLast(2)
             .Sum(match => double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture));
-        return Figures(rate, Dpdk.Number(text, @"CPU cycles/packet=([0-9.]+)"), first);
+        return Figures(rate, Dpdk.Number(text, @"CPU cycles/packet=([0-9.]+)"), Dpdk.Number(text, "at ([0-9]+) MHz"),
+            first);
     }
 
-    // Two processes: one shows often when packets come in, the other shows nothing while they are counted.
+    // Two processes: one shows often when packets come in, the other twice; by the first time all is compiled.
     public double[] Ours()
     {
         long start = Stopwatch.GetTimestamp();
@@ -87,20 +87,19 @@ internal sealed partial class NicComparison : IComparison
             forward.Interrupt();
             forward.ReadToEnd();
         }
-        string json = Path.GetTempFileName();
-        using (Conversation forward = Forward("--stats-period", "0", "--duration",
-            s_seconds.ToString(CultureInfo.InvariantCulture), "--json", json))
-            forward.ReadToEnd();
-        using JsonDocument report = JsonDocument.Parse(File.ReadAllText(json));
-        File.Delete(json);
-        JsonElement root = report.RootElement;
-        return Figures(root.GetProperty("packets").GetProperty("received").GetDouble()
-            / root.GetProperty("seconds").GetDouble(),
-            root.GetProperty("lcores")[0].GetProperty("cyclesPerPacket").GetDouble(), first);
+        string text;
+        using (Conversation forward = Forward("--stats-period", s_seconds.ToString(CultureInfo.InvariantCulture),
+            "--duration", (2 * s_seconds).ToString(CultureInfo.InvariantCulture)))
+            text = forward.ReadToEnd();
+        double rate = PeriodRates().Matches(text).TakeLast(2).Sum(match => double.Parse(match.Groups[1].Value,
+            CultureInfo.InvariantCulture) * (match.Groups[2].Value switch { "k" => 1e3, "M" => 1e6, _ => 1 }));
+        return Figures(rate, double.Parse(PeriodCycles().Matches(text).Last().Groups[1].Value,
+            CultureInfo.InvariantCulture), Tsc.Hz / 1e6, first);
     }
 
-    private static double[] Figures(double rate, double cost, double first) =>
-        s_countsInstructions ? [cost, first] : [rate, cost, first];
+    // The two need not count the same clock: ours takes the kernel's where the TSC is not said to be steady.
+    private static double[] Figures(double rate, double cycles, double mhz, double first) =>
+        s_countsInstructions ? [cycles, first] : [rate, cycles * 1000 / mhz, first];
 
     // The lcore has CPU 1 to itself, as testpmd's has.
     private Conversation Forward(params string[] more) => new("taskset", ["-c", "0", Applications.PathOf("Forward"),
@@ -112,6 +111,12 @@ internal sealed partial class NicComparison : IComparison
 
     [GeneratedRegex(@"Rx-pps: +([0-9]+)")]
     private static partial Regex Rates();
+
+    [GeneratedRegex(@" s  .* rx ([0-9.]+) ([kM]?)pps ")]
+    private static partial Regex PeriodRates();
+
+    [GeneratedRegex(@"([0-9.]+) cycles/packet  tx full")]
+    private static partial Regex PeriodCycles();
 
     /// <summary>A program that is told things and read line by line.</summary>
     private sealed class Conversation : IDisposable

@@ -28,8 +28,8 @@ public class AfXdpTests
     [Fact]
     public void AfXdp_BurstFromAnotherPool_IsCopiedAndArrives()
     {
-        using var other = Mempool.CreateMbufPool(rig.Eal.Memory, "other", 256, cacheSize: 0);
         using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right);
+        using var other = Mempool.CreateMbufPool(rig.Eal.Memory, "other", 256, cacheSize: 0);
         byte[][] sent = [.. Enumerable.Range(0, 100).Select(i => Frames.Numbered(i, 60 + 10 * i))];
 
         List<byte[]> received = PortRig.Exchange(left.TxQueues[0], right.RxQueues,
