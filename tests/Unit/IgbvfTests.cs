@@ -151,7 +151,8 @@ public sealed unsafe class IgbvfTests
     {
         using var rig = new VirtualRig(Answer);
         using Port port = rig.Open(s_patience);
-        using Mempool pool = Mempool.CreateMbufPool(rig.Memory, "odd", 64, 0, dataRoomBytes: Mbuf.DefaultHeadroom + 2500);
+        using Mempool pool = Mempool.CreateMbufPool(rig.Memory, "odd", 64, cacheSize: 0,
+            dataRoomBytes: Mbuf.DefaultHeadroom + 2500);
         port.Configure(new PortConfig());
         port.SetupRxQueue(0, pool);
         int asked = rig.Requests.Count;

@@ -5,7 +5,7 @@ using Dataplane.Net;
 namespace Dataplane.Apps.Forward;
 
 /// <summary>
-/// What runs when neither EAL options nor ports are given: two cables, the forwarder between their near ends, and at their far ends a
+/// What runs when no EAL option is given: two cables, the forwarder between their near ends, and at their far ends a
 /// generator and a checker on an lcore of their own.
 /// <code>
 ///   generator+checker -- net_wire0 ===== net_wire1 -- forward -- net_wire2 ===== net_wire3 -- generator+checker
