@@ -83,7 +83,8 @@ internal sealed class PeerComparison(params PeerCase[] cases) : IComparison
     {
         string[] args = [.. lcores, "--no-pci", "--in-memory", "--single-file-segments", "-m", "512",
             "--log-level", "5", "--vdev", device, "--", $"--forward-mode={mode}", "-a",
-            "--burst=32", "--nb-cores=1", "--mbcache=250", "--port-topology=loop", "--txpkts=64", "--stats-period=1", "--no-flush-rx"];
+            "--burst=32", "--nb-cores=1", "--mbcache=250", "--port-topology=loop", "--txpkts=64", "--stats-period=1",
+            "--no-flush-rx"];
         Dpdk.Run(Dpdk.Find("dpdk-testpmd")!, args, TimeSpan.FromMinutes(1), out string text,
             TimeSpan.FromSeconds(seconds));
         return text;
