@@ -10,15 +10,19 @@ public sealed partial class Eal
             return;
         try
         {
-            TelemetrySocket socket = TelemetrySocket.Open(Options.FilePrefix);
+            TelemetrySocket telemetry = TelemetrySocket.Open(Options.FilePrefix, TelemetrySocket.TelemetryName);
+            TelemetrySocket? control = null;
             try
             {
-                _telemetryServer = new TelemetryServer(this, Telemetry, socket, Log.CreateLogger("lib.telemetry"));
-                Telemetry.SocketPath = socket.Path;
+                control = TelemetrySocket.Open(Options.FilePrefix, ControlService.FileName);
+                _localServer = new LocalServer(this, Log.CreateLogger("lib.telemetry"),
+                    new TelemetryService(Telemetry, telemetry), new ControlService(Control, control));
+                (Telemetry.SocketPath, Control.SocketPath) = (telemetry.Path, control.Path);
             }
             catch
             {
-                socket.Dispose();
+                telemetry.Dispose();
+                control?.Dispose();
                 throw;
             }
         }

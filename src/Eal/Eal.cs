@@ -19,7 +19,7 @@ public sealed partial class Eal : IDisposable
     private readonly Lock _lifeLock = new();
     private readonly ILogger _logger;
     private PciBus? _pci;
-    private TelemetryServer? _telemetryServer;
+    private LocalServer? _localServer;
     private long _signalled;   // Environment.TickCount64 of the first signal, 0 for none
     private bool _disposed;
 
@@ -35,6 +35,7 @@ public sealed partial class Eal : IDisposable
         Interrupts = new Interrupts(this, _logger);
         Services = new Services(_logger);
         Telemetry = new Telemetry(Log.CreateLogger("lib.telemetry"));
+        Control = new Control(Log.CreateLogger("lib.control"));
         StopToken = _stop.Token;
         try
         {
@@ -98,6 +99,9 @@ public sealed partial class Eal : IDisposable
     /// <summary>What this process tells those who connect to its telemetry socket.</summary>
     public Telemetry Telemetry { get; }
 
+    /// <summary>What it does for tools that connect to its control socket.</summary>
+    internal Control Control { get; }
+
     /// <summary>Time all garbage collections of this process have stopped its threads. A steady state adds 0.</summary>
     public static TimeSpan GcPauseTotal => GC.GetTotalPauseDuration();
 
@@ -136,14 +140,14 @@ public sealed partial class Eal : IDisposable
                 "it waits for all lcores to end", "call Dispose on another thread", errno: Errno.EDEADLK);
         Alarms.ThrowIfCurrent();
         Interrupts.ThrowIfCurrent();
-        _telemetryServer?.ThrowIfCurrent();
+        _localServer?.ThrowIfCurrent();
         lock (_lifeLock)
         {
             if (_disposed)
                 return;
             EndLcores();
             Telemetry.Meter.Dispose();
-            _telemetryServer?.Dispose();   // its commands read what goes from here on
+            _localServer?.Dispose();   // its commands read what goes from here on
             Alarms.Dispose();
             foreach (PosixSignalRegistration signal in _signals)
                 signal.Dispose();

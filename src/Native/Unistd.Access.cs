@@ -14,6 +14,10 @@ internal static unsafe partial class Unistd
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int chown(string pathname, uint owner, uint group);
 
+    /// <summary>The user whose rights this process has.</summary>
+    [LibraryImport("libc")]
+    internal static partial uint geteuid();
+
     /// <summary>Makes a directory.</summary>
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int mkdir(string pathname, uint mode);

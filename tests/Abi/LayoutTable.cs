@@ -31,6 +31,7 @@ internal static class LayoutTable
             + "ifr_hwaddr_family=ifr_ifru.ifru_hwaddr.sa_family ifr_hwaddr_data=ifr_ifru.ifru_hwaddr.sa_data", Libc),
         new(N + "sock_filter", "linux/filter.h", "struct sock_filter", "", Uapi),
         new(N + "sock_fprog", "linux/filter.h", "struct sock_fprog", "", Uapi),
+        new(N + "bpf_program", "pcap/pcap.h", "struct bpf_program", "", "libpcap0.8-dev"),
         new(N + "sockaddr_ll", "linux/if_packet.h", "struct sockaddr_ll", "", Uapi),
         new(N + "tpacket_auxdata", "linux/if_packet.h", "struct tpacket_auxdata", "", Uapi),
         new(N + "tpacket_stats_v3", "linux/if_packet.h", "struct tpacket_stats_v3", "", Uapi),

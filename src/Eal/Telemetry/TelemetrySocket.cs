@@ -6,11 +6,14 @@ using Microsoft.Win32.SafeHandles;
 namespace Dataplane;
 
 /// <summary>
-/// Where DPDK's programs look for the telemetry of a process: <c>dpdk_telemetry.v2</c> in its runtime directory, or
-/// with <c>:1</c>, <c>:2</c>, ... behind it where other processes have those before.
+/// A socket in a process's runtime directory. Telemetry's is <c>dpdk_telemetry.v2</c>, where DPDK's programs look for
+/// it, or that with <c>:1</c>, <c>:2</c>, ... behind it where other processes have those before; others likewise.
 /// </summary>
 internal sealed class TelemetrySocket : IDisposable
 {
+    /// <summary>Telemetry's file.</summary>
+    internal const string TelemetryName = "dpdk_telemetry.v2";
+
     private const int MaxInstances = 1000;
 
     private readonly string _directory;
@@ -33,7 +36,7 @@ internal sealed class TelemetrySocket : IDisposable
 
     /// <summary>Makes the directory, mode 0700, and listens in it.</summary>
     /// <exception cref="DataplaneException">The kernel's reason.</exception>
-    internal static TelemetrySocket Open(string prefix)
+    internal static TelemetrySocket Open(string prefix, string name)
     {
         string directory = RuntimeDirectory(prefix);
         // Another process may take the directory away when it is the last to leave; then make it anew.
@@ -44,7 +47,7 @@ internal sealed class TelemetrySocket : IDisposable
                 Make(System.IO.Path.GetDirectoryName(directory)!);
                 Make(directory);
                 using SafeFileHandle held = LockDirectory(directory);
-                return Listen(directory);
+                return Listen(directory, name);
             }
             catch (NativeException e) when (e.Errno == Errno.ENOENT && tries < 100)
             {
@@ -68,9 +71,9 @@ internal sealed class TelemetrySocket : IDisposable
         }
     }
 
-    private static TelemetrySocket Listen(string directory)
+    private static TelemetrySocket Listen(string directory, string name)
     {
-        string first = System.IO.Path.Combine(directory, "dpdk_telemetry.v2");
+        string first = System.IO.Path.Combine(directory, name);
         for (int instance = 0; ; instance++)
         {
             string path = instance == 0 ? first : string.Create(CultureInfo.InvariantCulture, $"{first}:{instance}");

@@ -1,4 +1,3 @@
-using System.Text;
 using Dataplane.Native;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
@@ -6,34 +5,35 @@ using Microsoft.Win32.SafeHandles;
 namespace Dataplane;
 
 /// <summary>
-/// Serves all clients of one environment's telemetry on one control thread. One who does not read his answers is not
-/// read from either, and costs nobody else anything.
+/// Serves the clients of all sockets of one environment, telemetry and control, on one control thread. One who does
+/// not read his answers is not read from either, and costs nobody else anything.
 /// </summary>
-internal sealed partial class TelemetryServer : IDisposable
+internal sealed partial class LocalServer : IDisposable
 {
-    private const int MaxClients = 10, MaxRequestBytes = 1023;
-    private const ulong WakeId = 0, ListenerId = 1;
+    private const int MaxClients = 10, MaxReady = 32;
+    private const ulong WakeId = 0;
 
-    private readonly Telemetry _telemetry;
     private readonly ILogger _logger;
-    private readonly TelemetrySocket _socket;
+    private readonly LocalService[] _services;      // a service's id is its place + 1
     private readonly SafeFileHandle _set = Epoll.Create(), _wake = Eventfd.Create();
-    private readonly Dictionary<ulong, Client> _clients = [];
-    private readonly byte[] _request = new byte[MaxRequestBytes];
+    private readonly Dictionary<ulong, LocalClient> _clients = [];
+    private readonly byte[] _request;
     private readonly List<SafeFileHandle> _files = [];
     private readonly Thread _thread;
-    private ulong _lastId = ListenerId;
+    private ulong _lastId;
 
-    /// <summary>Owns the socket once it is made.</summary>
-    internal TelemetryServer(Eal eal, Telemetry telemetry, TelemetrySocket socket, ILogger logger)
+    /// <summary>Owns the services once it is made.</summary>
+    internal LocalServer(Eal eal, ILogger logger, params LocalService[] services)
     {
-        _telemetry = telemetry;
         _logger = logger;
-        _socket = socket;
+        _services = services;
+        _lastId = (ulong)services.Length;
+        _request = new byte[services.Max(service => service.MaxRequestBytes)];
         try
         {
             Epoll.Add(_set, _wake, WakeId);
-            Epoll.Add(_set, socket.Listener.Handle, ListenerId);
+            for (int i = 0; i < services.Length; i++)
+                Epoll.Add(_set, services[i].Socket.Listener.Handle, (ulong)i + 1);
             _thread = eal.StartControlThread("dp-telemetry", Run);
         }
         catch
@@ -62,57 +62,59 @@ internal sealed partial class TelemetryServer : IDisposable
 
     private void Close()
     {
-        foreach (Client client in _clients.Values)
-            client.Socket.Dispose();
+        foreach (LocalClient client in _clients.Values)
+            client.Dispose();
         _clients.Clear();
-        _socket.Dispose();
+        foreach (LocalService service in _services)
+            service.Socket.Dispose();
         _set.Dispose();
         _wake.Dispose();
     }
 
     private void Run()
     {
-        Span<epoll_event> ready = stackalloc epoll_event[MaxClients + 2];
+        Span<epoll_event> ready = stackalloc epoll_event[MaxReady];
         while (true)
             foreach (epoll_event one in ready[..Epoll.Wait(_set, ready, -1)])
             {
                 if (one.data == WakeId)
                     return;
-                if (one.data == ListenerId)
-                    AcceptAll();
-                else if (_clients.TryGetValue(one.data, out Client? client))
+                if (one.data <= (ulong)_services.Length)
+                    AcceptAll(_services[one.data - 1], one.data);
+                else if (_clients.TryGetValue(one.data, out LocalClient? client))
                     Serve(client);
             }
     }
 
-    private void AcceptAll()
+    private void AcceptAll(LocalService service, ulong id)
     {
         try
         {
-            while (_socket.Listener.Accept() is { } socket)
-                Welcome(socket);
+            while (service.Socket.Listener.Accept() is { } socket)
+                Welcome(service, socket);
         }
         catch (NativeException e)
         {
             LogAccept(_logger, e);
             // Out of files: they wait there until one more comes, and this thread does not spin meanwhile.
-            Epoll.MakeEdge(_set, _socket.Listener.Handle, ListenerId);
+            Epoll.MakeEdge(_set, service.Socket.Listener.Handle, id);
         }
     }
 
-    private void Welcome(UnixSocket socket)
+    private void Welcome(LocalService service, UnixSocket socket)
     {
-        var client = new Client(++_lastId, socket);
+        var client = new LocalClient(++_lastId, service, socket);
         try
         {
-            if (_clients.Count >= MaxClients)
+            if (_clients.Values.Count(other => other.Service == service) >= MaxClients || !service.IsWelcome(socket))
             {
                 socket.Dispose();
                 return;
             }
             Epoll.Add(_set, socket.Handle, client.Id);
             _clients.Add(client.Id, client);
-            Reply(client, Encoding.ASCII.GetBytes(Telemetry.Greeting));
+            if (service.Greeting is { } greeting)
+                Reply(client, greeting);
         }
         catch (NativeException)
         {
@@ -120,21 +122,21 @@ internal sealed partial class TelemetryServer : IDisposable
         }
     }
 
-    private void Serve(Client client)
+    private void Serve(LocalClient client)
     {
         try
         {
             if (client.Unsent is { } answer)
             {
-                if (client.Socket.Send(answer) < 0)
+                if (client.Send(answer) < 0)
                     return;
                 client.Unsent = null;
                 Epoll.Watch(_set, client.Socket.Handle, client.Id, Epoll.EPOLLIN);
                 return;
             }
-            int length = client.Socket.Receive(_request, _files);
+            int length = client.Socket.Receive(_request.AsSpan(0, client.Service.MaxRequestBytes), _files);
             if (length > 0)
-                Reply(client, Encoding.ASCII.GetBytes(_telemetry.Answer(_request.AsSpan(0, length))));
+                Reply(client, client.Service.Answer(client, _request.AsSpan(0, length)));
             else if (length == 0)
                 Drop(client);
         }
@@ -145,35 +147,25 @@ internal sealed partial class TelemetryServer : IDisposable
         finally
         {
             foreach (SafeFileHandle file in _files)
-                file.Dispose();
+                file.Dispose();     // nobody is asked for one
             _files.Clear();
         }
     }
 
-    private void Reply(Client client, byte[] answer)
+    private void Reply(LocalClient client, LocalAnswer answer)
     {
-        if (client.Socket.Send(answer) >= 0)
+        if (client.Send(answer) >= 0)
             return;
         client.Unsent = answer;
         Epoll.Watch(_set, client.Socket.Handle, client.Id, Epoll.EPOLLOUT);
     }
 
-    private void Drop(Client client)
+    private void Drop(LocalClient client)
     {
         _clients.Remove(client.Id);
-        client.Socket.Dispose();   // which takes it out of the set too
+        client.Dispose();   // which takes it out of the set too
     }
 
-    [LoggerMessage(LogLevel.Warning, "a telemetry client cannot be taken")]
+    [LoggerMessage(LogLevel.Warning, "a client of telemetry or control cannot be taken")]
     private static partial void LogAccept(ILogger logger, Exception exception);
-
-    private sealed class Client(ulong id, UnixSocket socket)
-    {
-        internal ulong Id => id;
-
-        internal UnixSocket Socket => socket;
-
-        /// <summary>The answer it has no room for yet.</summary>
-        internal byte[]? Unsent { get; set; }
-    }
 }

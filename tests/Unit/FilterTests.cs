@@ -1,0 +1,241 @@
+using System.Runtime.InteropServices;
+using Dataplane.Native;
+using Dataplane.Net;
+using FsCheck;
+using FsCheck.Fluent;
+using static Dataplane.Native.Filter;
+using IPv4Address = Dataplane.Net.IPv4Address;
+
+namespace Dataplane.Tests;
+
+/// <summary>Classic BPF: what may run, and that interpreter, compiled code and libpcap agree on what it says.</summary>
+public partial class FilterTests
+{
+    private static readonly sock_filter s_return = new() { code = BPF_RET | BPF_K, k = 7 };
+
+    public static IEnumerable<ITheoryDataRow> Refused =>
+    [
+        Row("no instruction"), Row("no return at the end", Op(BPF_LD | BPF_IMM)),
+        Row("unknown", Op(0x55ff), s_return), Row("unknown load", Op(BPF_LD | 0x18 | BPF_ABS), s_return),
+        Row("return of x", Op(BPF_RET | BPF_X)), Row("index from the packet", Op(BPF_LDX | BPF_W | BPF_ABS), s_return),
+        Row("jump behind the end", Op(BPF_JMP | BPF_JA, 1), s_return),
+        Row("jump round all", Op(BPF_JMP | BPF_JA, uint.MaxValue), s_return),
+        Row("jt behind the end", new sock_filter { code = BPF_JMP | BPF_JEQ | BPF_K, jt = 1 }, s_return),
+        Row("jf behind the end", new sock_filter { code = BPF_JMP | BPF_JSET | BPF_X, jf = 1 }, s_return),
+        Row("jump as the last", s_return, Op(BPF_JMP | BPF_JA)),
+        Row("word 16", Op(BPF_ST, 16), s_return), Row("index to word 16", Op(BPF_STX, 16), s_return),
+        Row("word 16 read", Op(BPF_LD | BPF_MEM, 16), s_return),
+        Row("word never written", Op(BPF_LD | BPF_MEM, 3), s_return),
+        Row("index never written", Op(BPF_LDX | BPF_MEM, 3), s_return),
+        Row("written on one way of two", new sock_filter { code = BPF_JMP | BPF_JEQ | BPF_K, jt = 1 }, Op(BPF_ST, 3),
+            Op(BPF_LD | BPF_MEM, 3), s_return),
+        Row("division by zero", Op(BPF_ALU | BPF_DIV | BPF_K), s_return),
+        Row("rest of a division by zero", Op(BPF_ALU | BPF_MOD | BPF_K), s_return),
+        Row("shift by 32", Op(BPF_ALU | BPF_LSH | BPF_K, 32), s_return),
+        Row("shift by -1", Op(BPF_ALU | BPF_RSH | BPF_K, uint.MaxValue), s_return),
+        Row("ancillary data", Op(BPF_LD | BPF_H | BPF_ABS, 0xffff_f000), s_return),   // SKF_AD_OFF, SKF_AD_PROTOCOL
+        Row("network header", Op(BPF_LD | BPF_W | BPF_ABS, 0xfff0_0000), s_return),   // SKF_NET_OFF
+    ];
+
+    [Theory]
+    [MemberData(nameof(Refused))]
+    public void Program_ThatMayNotRun_IsRefused(string what, ulong[] words)
+    {
+        ConfigException refusal = Assert.Throws<ConfigException>(() =>
+            PacketFilter.Create(MemoryMarshal.Cast<ulong, sock_filter>(words)));
+        Assert.True(refusal.Why != null, what);
+    }
+
+    [Fact]
+    public void Program_OfMostInstructionsAndOneMore_PassesAndIsRefused()
+    {
+        var program = new sock_filter[BPF_MAXINSNS + 1];
+        Array.Fill(program, Op(BPF_LD | BPF_W | BPF_IND, 3));
+        program[^1] = program[^2] = s_return;
+        Assert.Throws<ConfigException>(() => PacketFilter.Create(program));
+        AssertSame(program[..^1], new byte[40], 40);
+        Assert.Equal(7u, Run(PacketFilter.Create(program[..^1]), new byte[40], 40));
+    }
+
+    [Fact]
+    public void ScratchWord_WrittenOnBothWays_MayBeRead() => Assert.Equal(5u, Run(PacketFilter.Create(
+    [
+        Op(BPF_LD | BPF_IMM, 5), new() { code = BPF_JMP | BPF_JEQ | BPF_K, k = 5, jf = 2 }, Op(BPF_ST, 3),
+        Op(BPF_JMP | BPF_JA, 1), Op(BPF_STX, 3), Op(BPF_LD | BPF_IMM), Op(BPF_LD | BPF_MEM, 3), Op(BPF_RET | BPF_A),
+    ]), [], 0));
+
+    [Fact]
+    public void Filter_WithDynamicCode_IsCompiled()
+    {
+        Assert.True(PacketFilter.Create([s_return]).IsCompiled);
+        Assert.False(PacketFilter.Create([s_return], interpret: true).IsCompiled);
+    }
+
+    [Theory]
+    [InlineData(BPF_LD | BPF_B | BPF_ABS, 9, 0, 0x49)]
+    [InlineData(BPF_LD | BPF_B | BPF_ABS, 10, 0, 0)]
+    [InlineData(BPF_LD | BPF_H | BPF_ABS, 8, 0, 0x4849)]
+    [InlineData(BPF_LD | BPF_H | BPF_ABS, 9, 0, 0)]
+    [InlineData(BPF_LD | BPF_W | BPF_ABS, 6, 0, 0x46474849)]
+    [InlineData(BPF_LD | BPF_W | BPF_ABS, 7, 0, 0)]
+    [InlineData(BPF_LD | BPF_W | BPF_ABS, int.MaxValue, 0, 0)]
+    [InlineData(BPF_LD | BPF_W | BPF_IND, 2, 4, 0x46474849)]
+    [InlineData(BPF_LD | BPF_W | BPF_IND, 3, 4, 0)]
+    [InlineData(BPF_LD | BPF_H | BPF_IND, 4, 4, 0x4849)]
+    [InlineData(BPF_LD | BPF_H | BPF_IND, 4, 5, 0)]
+    [InlineData(BPF_LD | BPF_B | BPF_IND, -1, 1, 0)]        // not -1 + 1, as libpcap has it
+    [InlineData(BPF_LD | BPF_B | BPF_IND, 1, -1, 0)]
+    [InlineData(BPF_LD | BPF_W | BPF_IND, -3, -1, 0)]
+    [InlineData(BPF_LD | BPF_W | BPF_LEN, 0, 0, 1500)]
+    public void Load_NearTheEnd_TakesWhatIsThereOrEndsWith0(int code, int offset, int index, uint expected)
+    {
+        sock_filter[] program =
+            [Op(BPF_LDX | BPF_IMM, (uint)index), Op((ushort)code, (uint)offset), Op(BPF_RET | BPF_A)];
+        byte[] packet = [.. Enumerable.Range(0x40, 10).Select(i => (byte)i)];
+        Assert.Equal(expected, Run(PacketFilter.Create(program), packet, 1500));
+        AssertSame(program, packet, 1500);
+    }
+
+    [Fact]
+    public void RandomProgram_ThatPasses_SaysTheSameInterpretedAndCompiledAndInLibpcap()
+    {
+        int kept = 0, runs = 0;
+        Prop.ForAll(ArbMap.Default.ArbFor<int>(), seed =>
+        {
+            var random = new Random(seed);
+            sock_filter[] program = FilterRandom.Valid(random, random.Next(60));
+            for (int i = 0; i < 20; i++, runs++)
+            {
+                byte[] packet = FilterRandom.Packet(random);
+                if (AssertSame(program, packet, (uint)(packet.Length + random.Next(3) * 100)) != 0)
+                    kept++;
+            }
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(1000));
+        Assert.True(kept > runs / 20 && kept < runs, $"{kept} of {runs} say something: the programs are no test");
+    }
+
+    [Fact]
+    public void AnyWords_AreRefusedOrRunSafely()
+    {
+        int passed = 0;
+        Prop.ForAll(ArbMap.Default.ArbFor<int>(), seed =>
+        {
+            var random = new Random(seed);
+            sock_filter[] program = FilterRandom.Any(random, random.Next(8));
+            try
+            {
+                FilterVerifier.Check(program);
+            }
+            catch (ConfigException)
+            {
+                return;
+            }
+            passed++;
+            byte[] packet = FilterRandom.Packet(random);
+            AssertSame(program, packet, (uint)packet.Length);
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(5000));
+        Assert.True(passed > 300, $"only {passed} passed: the words are no test");
+    }
+
+    [Theory]
+    [InlineData("udp dst port 53", true, false)]
+    [InlineData("tcp port 443 and host 10.0.0.2", false, true)]
+    [InlineData("ip and not udp", false, true)]
+    [InlineData("udp[8:2] = 0 or tcp[tcpflags] & tcp-syn != 0", true, true)]
+    [InlineData("len > 500", false, true)]
+    [InlineData("net 10.0.0.0/30 and greater 60", true, true)]
+    [InlineData("vlan 7", false, false)]
+    [InlineData("", true, true)]
+    public void Expression_CompiledByLibpcap_TakesWhatItSays(string expression, bool takesDns, bool takesTls)
+    {
+        RequireLibpcap();
+        var (a, b) = (IPv4Address.Parse("10.0.0.1"), IPv4Address.Parse("10.0.0.2"));
+        var (from, to) = (MacAddress.Local(1), MacAddress.Local(2));
+        byte[] dns = PacketTemplate.Udp4(from, to, a, b, 4000, 53, 64).Frame.ToArray();
+        byte[] tls = PacketTemplate.Udp4(from, to, a, b, 4000, 443, 600).Frame.ToArray();
+        tls[23] = 6;                    // protocol: TCP
+        tls[34 + 13] = 2;               // flags: SYN
+        dns.AsSpan(42).Clear();
+        sock_filter[] program = Pcap.Compile(expression, 96);
+        Assert.Equal((takesDns ? 96u : 0, takesTls ? 96u : 0),
+            (AssertSame(program, dns, (uint)dns.Length), AssertSame(program, tls, (uint)tls.Length)));
+    }
+
+    [Theory]
+    [InlineData("porta 80")]
+    [InlineData("host 10.0.0.1 and")]
+    [InlineData("tcp port 99999999")]
+    public void Expression_ThatIsWrong_IsToldInLibpcapsWords(string expression)
+    {
+        RequireLibpcap();
+        ConfigException e = Assert.Throws<ConfigException>(() => Pcap.Compile(expression, 96));
+        Assert.Contains(expression, e.What, StringComparison.Ordinal);
+        Assert.False(string.IsNullOrWhiteSpace(e.Why));
+    }
+
+    [Fact]
+    public void Filter_WhileItRuns_AllocatesNothing()
+    {
+        var random = new Random(1);
+        sock_filter[] program = FilterRandom.Valid(random, 40);
+        byte[] packet = new byte[64];
+        foreach (bool interpret in (bool[])[false, true])
+        {
+            PacketFilter filter = PacketFilter.Create(program, interpret);
+            uint said = Run(filter, packet, 64);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 100_000; i++)
+                said |= Run(filter, packet, 64);
+            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        }
+    }
+
+    /// <summary>What all of them say.</summary>
+    private static uint AssertSame(sock_filter[] program, byte[] packet, uint wireLength)
+    {
+        PacketFilter compiled = PacketFilter.Create(program);
+        uint interpreted = FilterInterpreter.Run(program, packet, wireLength);
+        uint ran = Run(compiled, packet, wireLength);
+        Assert.True(interpreted == ran, $"interpreted {interpreted}, compiled {ran}: {Text(program)}");
+        if (Pcap.IsInstalled)
+        {
+            uint theirs = Theirs(program, packet, wireLength);
+            Assert.True(interpreted == theirs, $"interpreted {interpreted}, libpcap {theirs}: {Text(program)}");
+        }
+        return interpreted;
+    }
+
+    private static unsafe uint Run(PacketFilter filter, ReadOnlySpan<byte> packet, uint wireLength)
+    {
+        fixed (byte* start = packet)
+            return filter.Run(start, (uint)packet.Length, wireLength);
+    }
+
+    private static unsafe uint Theirs(sock_filter[] program, byte[] packet, uint wireLength)
+    {
+        byte[] padded = [.. packet, 0];     // a pointer that is not null for a packet without bytes
+        fixed (sock_filter* code = program)
+        fixed (byte* start = padded)
+        {
+            Assert.NotEqual(0, BpfValidate(code, program.Length));
+            return BpfFilter(code, start, wireLength, (uint)packet.Length);
+        }
+    }
+
+    private static void RequireLibpcap() =>
+        Assert.SkipUnless(Pcap.IsInstalled, "needs libpcap: sudo apt install libpcap0.8");
+
+    private static sock_filter Op(int code, uint k = 0) => new() { code = (ushort)code, k = k };
+
+    private static TheoryDataRow<string, ulong[]> Row(string what, params sock_filter[] program) =>
+        new(what, MemoryMarshal.Cast<sock_filter, ulong>(program).ToArray());
+
+    private static string Text(sock_filter[] program) =>
+        string.Join(' ', program.Select(one => $"{{0x{one.code:x},{one.jt},{one.jf},0x{one.k:x}}}"));
+
+    [LibraryImport("libpcap.so.0.8", EntryPoint = "bpf_filter")]
+    private static unsafe partial uint BpfFilter(sock_filter* program, byte* packet, uint wireLength, uint length);
+
+    [LibraryImport("libpcap.so.0.8", EntryPoint = "bpf_validate")]
+    private static unsafe partial int BpfValidate(sock_filter* program, int length);
+}
