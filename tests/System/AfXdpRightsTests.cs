@@ -129,7 +129,8 @@ public sealed class AfXdpRightsTests : IDisposable
         return System.Text.Encoding.ASCII.GetString(bytes, 0, count);
     }
 
-    private Server Serve(string link, params string[] arguments) => new(link, Path.Combine(_folder, "s"), arguments);
+    private Server Serve(string link, params string[] arguments) =>
+        new(link, Path.Combine(_folder, "made", "too", "s"), arguments);
 
     /// <summary>A running <c>dpctl xdp serve</c>.</summary>
     private sealed class Server : IDisposable
@@ -152,6 +153,8 @@ public sealed class AfXdpRightsTests : IDisposable
             AppProcess.Signal(_process, AppProcess.SigTerm);
             Assert.True(_process.WaitForExit(TimeSpan.FromMinutes(1)), "it does not end");
             Assert.Equal(0, _process.ExitCode);
+            string made = System.IO.Path.GetFullPath(System.IO.Path.Combine(Path, "../.."));
+            Assert.False(Directory.Exists(made), $"it left {made} behind");
         }
 
         public void Dispose()

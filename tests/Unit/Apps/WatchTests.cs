@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
@@ -205,6 +206,23 @@ public sealed class WatchTests : IDisposable
         foreach (string name in (string[])["dataplane-test", "dataplane.port.packets", "dataplane.lcore.cycles",
             "dataplane.mempool.objects", "dataplane.application.drops", "net_null0"])
             Assert.Contains(name, text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Otlp_NobodyListens_IsSaidOnce()
+    {
+        var port = new TcpListener(IPAddress.Loopback, 0);
+        port.Start();
+        string url = $"http://127.0.0.1:{((IPEndPoint)port.LocalEndpoint).Port}/";
+        port.Stop();
+        using var process = new Process { StartInfo = new("dotnet", [Path.Combine(AppContext.BaseDirectory,
+            "Forward.dll"), "--no-huge", "-l", AppProcess.Lcores(1), "--vdev", "net_null0", "--", "--duration", "2",
+            "--stats-period", "0", "--otlp", url]) { RedirectStandardError = true, RedirectStandardOutput = true } };
+        process.StartInfo.Environment["OTEL_METRIC_EXPORT_INTERVAL"] = "200";
+        process.Start();
+        AppResult result = AppProcess.End(process);
+        Assert.True(result.Exit == 0, result.All);
+        Assert.Equal(2, result.Errors.Split($"--otlp {url}: no collector").Length);
     }
 
     private static async Task<(string, string, byte[])> TakeOne(HttpListener collector)

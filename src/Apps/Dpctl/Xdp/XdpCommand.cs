@@ -81,7 +81,7 @@ internal static class XdpCommand
         using XdpProgram program = XdpProgram.Attach("dpctl xdp", netdev, mode, 0, byNetlink: false);
         if (path.StartsWith('@'))
             throw new ConfigException($"--socket {path}: every user could reach it", fix: "give the path of a file");
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        using var folders = new MadeFolders(path);
         using var server = new XdpServer(name, program, path, busyBudget);
         host.SetOwner(path, uid, Own);
         using var stop = new CancellationTokenSource();
