@@ -14,7 +14,11 @@ public sealed partial class PortList : IDisposable
         _eal = eal;
         _drivers = drivers;
         _telemetry = new PortTelemetry(eal);
+        Trace = new PacketTrace(eal, () => _telemetry.Ports);
     }
+
+    /// <summary>Follows packets through the application, for <c>dpctl trace</c>.</summary>
+    public PacketTrace Trace { get; }
 
     /// <summary>The ports, by id. After <see cref="Detach"/> ids have gaps: <see cref="Port.Id"/> is the id, not the
     /// place.</summary>
@@ -100,6 +104,7 @@ public sealed partial class PortList : IDisposable
     public void Dispose()
     {
         Exception? failure = null;
+        Trace.Dispose();
         _telemetry.Dispose();
         foreach (Port port in _ports)
         {

@@ -38,6 +38,9 @@ internal sealed partial class PortTelemetry : IDisposable
 
     private delegate TelemetryValue? Teller(Port port, string rest);
 
+    /// <summary>The ports as they are now; any thread.</summary>
+    internal IReadOnlyList<Port> Ports => Volatile.Read(ref _ports);
+
     /// <summary>The ports, by id.</summary>
     internal void Show(IReadOnlyList<Port> ports) => Volatile.Write(ref _ports, [.. ports]);
 

@@ -25,4 +25,8 @@ public abstract class TxCallback
     /// offered, so that the same ones are seen again.
     /// </summary>
     public abstract void OnOffered(TxQueue queue, ReadOnlySpan<Mbuf> packets);
+
+    /// <summary>Called after the driver has had them: the first <paramref name="taken"/> are no longer to be touched,
+    /// the others are the caller's again.</summary>
+    public virtual void OnTaken(TxQueue queue, ReadOnlySpan<Mbuf> packets, int taken) { }
 }

@@ -54,8 +54,11 @@ public abstract unsafe class RxQueue
     /// <summary>Makes a callback see every burst from now on, after those added before. Control path.</summary>
     /// <param name="callback">What to call.</param>
     /// <param name="first">Call it before those added before.</param>
-    public void AddCallback(RxCallback callback, bool first = false) =>
+    public void AddCallback(RxCallback callback, bool first = false)
+    {
+        using Lock.Scope held = Port.Gate.EnterScope();     // another thread may stop the port meanwhile
         SetCallbacks(first ? [callback, .. _callbacks] : [.. _callbacks, callback]);
+    }
 
     /// <summary>
     /// Takes a callback out. Control path. The polling thread may be in it until its current burst is done.
@@ -63,6 +66,7 @@ public abstract unsafe class RxQueue
     /// <returns>False when it was not there.</returns>
     public bool RemoveCallback(RxCallback callback)
     {
+        using Lock.Scope held = Port.Gate.EnterScope();
         RxCallback[] left = Array.FindAll(_callbacks, c => c != callback);
         bool found = left.Length != _callbacks.Length;
         SetCallbacks(left);

@@ -68,8 +68,11 @@ public abstract unsafe class TxQueue
     /// <summary>Makes a callback see every burst from now on, after those added before. Control path.</summary>
     /// <param name="callback">What to call.</param>
     /// <param name="first">Call it before those added before.</param>
-    public void AddCallback(TxCallback callback, bool first = false) =>
+    public void AddCallback(TxCallback callback, bool first = false)
+    {
+        using Lock.Scope held = Port.Gate.EnterScope();     // another thread may stop the port meanwhile
         SetCallbacks(first ? [callback, .. _callbacks] : [.. _callbacks, callback]);
+    }
 
     /// <summary>
     /// Takes a callback out. Control path. The sending thread may be in it until its current burst is done.
@@ -77,6 +80,7 @@ public abstract unsafe class TxQueue
     /// <returns>False when it was not there.</returns>
     public bool RemoveCallback(TxCallback callback)
     {
+        using Lock.Scope held = Port.Gate.EnterScope();
         TxCallback[] left = Array.FindAll(_callbacks, c => c != callback);
         bool found = left.Length != _callbacks.Length;
         SetCallbacks(left);
@@ -129,9 +133,13 @@ public abstract unsafe class TxQueue
     {
         if (!Volatile.Read(ref _running))
             return 0;
-        foreach (TxCallback callback in Volatile.Read(ref _callbacks))
+        TxCallback[] callbacks = Volatile.Read(ref _callbacks);
+        foreach (TxCallback callback in callbacks)
             callback.OnOffered(this, packets);
-        return TxBurstFast(packets);
+        int sent = TxBurstFast(packets);
+        foreach (TxCallback callback in callbacks)
+            callback.OnTaken(this, packets, sent);
+        return sent;
     }
 
     private void SetCallbacks(TxCallback[] callbacks)

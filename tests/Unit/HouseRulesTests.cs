@@ -20,6 +20,7 @@ public partial class HouseRulesTests
         "src/Ethdev/PortList.cs", "src/Ethdev/PortList.Pci.cs", "src/Ethdev/PortRules.cs",
         "src/Ethdev/Port.Control.cs", "src/Ethdev/PortTelemetry.cs", "src/Ethdev/PortTelemetry.Tell.cs",
         "src/Ethdev/PortMetrics.cs", "src/Ethdev/LatencyReport.cs",
+        "src/Ethdev/PacketTrace.Control.cs",
         "src/Mempool/MbufDebug.cs", "src/Mempool/MempoolTelemetry.cs", "src/Ring/RingTelemetry.cs",
         "src/Pmd/Kernel/KernelInterface.cs", "src/Pmd/Pcap/PcapOptions.cs", "src/Pmd/Pcap/PcapPort.cs",
         "src/Pmd/Tap/TapPort.cs", "src/Pmd/Wire/WirePort.cs", "src/Pmd/Igb/IgbPort.cs", "src/Pmd/Intel/IntelPort.cs",

@@ -137,7 +137,11 @@ internal static class ForwardCommandLine
             s_duration, s_plain, s_json, s_latency, s_recordCycles, s_recordBursts, .. WatchCommandLine.Options])
             root.Options.Add(option);
         root.SetAction(result => options = Bind(result));
-        exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        ParseResult parsed = root.Parse(args);
+        exitCode = 1;
+        if (Usage.Refuses(parsed, "Forward --", Console.Error))
+            return null;
+        exitCode = parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         return options;
     }
 

@@ -21,8 +21,9 @@ internal static class ForwardRun
         foreach (Port port in list.Ports)
             port.Events += (lost, what) => StopWhenLost(eal, lost, what);
         IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;
-        using PortSetup setup = PortSetup.Start(eal, forwarded, options);
-        using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, [list.Ports[0], list.Ports[3]], options, "far") : null;
+        using PortSetup setup = PortSetup.Start(eal, list, forwarded, options);
+        using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, list, [list.Ports[0], list.Ports[3]], options,
+            "far") : null;
         int[] lcores = [.. eal.Lcores.Where(lcore => lcore.Role != LcoreRole.Service).Select(lcore => lcore.Id)];
         IReadOnlyList<ForwardLcore> work = setup.DealOut(isDemo ? lcores[..1] : lcores);
         var sampler = new Sampler(eal, setup, work);

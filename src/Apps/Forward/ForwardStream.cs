@@ -35,7 +35,7 @@ internal struct StreamCounters
 }
 
 /// <summary>One way through the machine, from a receive queue to a transmit queue. Polled by one lcore.</summary>
-internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
+internal abstract class ForwardStream(RxQueue rx, TxQueue tx, StreamTrace trace)
 {
     /// <summary>What became of its packets.</summary>
     public StreamCounters Counters;
@@ -45,6 +45,9 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
 
     /// <summary>And go here.</summary>
     public TxQueue Tx { get; } = tx;
+
+    /// <summary>Where packets' ways are told of while somebody wants to know.</summary>
+    protected StreamTrace Trace { get; } = trace;
 
     /// <summary>Cycles and burst sizes; null where they are not asked for, which costs a branch a burst.</summary>
     public StreamRecord? Record { get; set; }
@@ -84,13 +87,15 @@ internal abstract class ForwardStream(RxQueue rx, TxQueue tx)
         Counters.Sent += (uint)sent;
         if (sent == packets.Length)
             return;
+        Trace.TxFull(packets[sent..]);
         Mbuf.FreeBulk(packets[sent..]);
         Counters.DroppedTxFull += (uint)(packets.Length - sent);
     }
 }
 
 /// <summary>Receives, lets the mode work on the packets, sends.</summary>
-internal sealed class TransformStream<TMode>(RxQueue rx, TxQueue tx, TMode mode) : ForwardStream(rx, tx)
+internal sealed class TransformStream<TMode>(RxQueue rx, TxQueue tx, StreamTrace trace, TMode mode)
+    : ForwardStream(rx, tx, trace)
     where TMode : struct, ITransform
 {
     private readonly TMode _mode = mode;

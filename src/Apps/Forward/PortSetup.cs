@@ -11,11 +11,14 @@ internal sealed class PortSetup : IDisposable
 
     private readonly string _name;
 
-    private PortSetup(Eal eal, IReadOnlyList<Port> ports, ForwardOptions options, string name)
+    private readonly StreamTrace _trace;
+
+    private PortSetup(Eal eal, PortList list, IReadOnlyList<Port> ports, ForwardOptions options, string name)
     {
         _name = name;
         _eal = eal;
         _options = options;
+        _trace = new StreamTrace(list.Trace);
         Ports = ports;
     }
 
@@ -26,9 +29,10 @@ internal sealed class PortSetup : IDisposable
     public IReadOnlyCollection<Mempool> Pools => _pools.Values;
 
     /// <summary>Sets the ports up and starts them. What was made is given back when that fails.</summary>
-    public static PortSetup Start(Eal eal, IReadOnlyList<Port> ports, ForwardOptions options, string name = "forward")
+    public static PortSetup Start(Eal eal, PortList list, IReadOnlyList<Port> ports, ForwardOptions options,
+        string name = "forward")
     {
-        var setup = new PortSetup(eal, ports, options, name);
+        var setup = new PortSetup(eal, list, ports, options, name);
         try
         {
             for (int i = 0; i < ports.Count; i++)
@@ -208,16 +212,16 @@ internal sealed class PortSetup : IDisposable
         TxQueue tx = Ports[peer].TxQueues[queue];
         return _options.Mode switch
         {
-            "mac" => new TransformStream<MacMode>(rx, tx, new MacMode(Ports[peer].MacAddress, NextHop(peer))),
-            "macswap" => new TransformStream<MacSwapMode>(rx, tx, new MacSwapMode()),
-            "5tswap" => new TransformStream<FiveTupleSwapMode>(rx, tx, new FiveTupleSwapMode()),
-            "csum" => new TransformStream<CsumMode>(rx, tx, new CsumMode()),
-            "icmpecho" => new TransformStream<IcmpEchoMode>(rx, tx, new IcmpEchoMode(from.MacAddress)),
-            "rxonly" => new TransformStream<RxOnlyMode>(rx, tx, new RxOnlyMode()),
-            "txonly" => new GeneratorStream(rx, tx, Source(portIndex, 1)),
-            "flowgen" => new GeneratorStream(rx, tx, Source(portIndex, _options.Flows)),
-            "noisy" => new NoisyStream(rx, tx, _options.Noisy),
-            _ => new TransformStream<IoMode>(rx, tx, new IoMode()),
+            "mac" => new TransformStream<MacMode>(rx, tx, _trace, new MacMode(Ports[peer].MacAddress, NextHop(peer))),
+            "macswap" => new TransformStream<MacSwapMode>(rx, tx, _trace, new MacSwapMode()),
+            "5tswap" => new TransformStream<FiveTupleSwapMode>(rx, tx, _trace, new FiveTupleSwapMode()),
+            "csum" => new TransformStream<CsumMode>(rx, tx, _trace, new CsumMode()),
+            "icmpecho" => new TransformStream<IcmpEchoMode>(rx, tx, _trace, new IcmpEchoMode(from.MacAddress, _trace)),
+            "rxonly" => new TransformStream<RxOnlyMode>(rx, tx, _trace, new RxOnlyMode(_trace)),
+            "txonly" => new GeneratorStream(rx, tx, _trace, Source(portIndex, 1)),
+            "flowgen" => new GeneratorStream(rx, tx, _trace, Source(portIndex, _options.Flows)),
+            "noisy" => new NoisyStream(rx, tx, _trace, _options.Noisy),
+            _ => new TransformStream<IoMode>(rx, tx, _trace, new IoMode()),
         };
     }
 }

@@ -10,12 +10,20 @@ public sealed class ForwardModesTests : IDisposable
         s_own = MacAddress.Local(9);
     private readonly Eal _eal = Eal.Initialize(new EalOptions { NoHuge = true });
     private readonly Mempool _pool;
+    private readonly PortList _ports;
+    private readonly StreamTrace _trace;
 
-    public ForwardModesTests() => _pool = Mempool.CreateMbufPool(_eal.Memory, "modes", 63);
+    public ForwardModesTests()
+    {
+        _pool = Mempool.CreateMbufPool(_eal.Memory, "modes", 63);
+        _ports = new PortList(_eal, []);
+        _trace = new StreamTrace(_ports.Trace);
+    }
 
     public void Dispose()
     {
         Assert.Equal(0, _pool.InUseCount);
+        _ports.Dispose();
         _pool.Dispose();
         _eal.Dispose();
     }
@@ -70,7 +78,7 @@ public sealed class ForwardModesTests : IDisposable
 
     [Fact]
     public void IcmpEcho_Request_IsAnsweredWithARightChecksum() =>
-        Check(new IcmpEchoMode(s_own), Ping(), (before, after) =>
+        Check(new IcmpEchoMode(s_own, _trace), Ping(), (before, after) =>
     {
         ref readonly IPv4Header ip = ref after.HeaderAt<IPv4Header>(EtherHeader.Size);
         Assert.Equal(IPv4Address.Parse("10.0.0.2"), ip.Source);
@@ -81,7 +89,7 @@ public sealed class ForwardModesTests : IDisposable
     });
 
     [Fact]
-    public void IcmpEcho_ArpRequest_IsAnswered() => Check(new IcmpEchoMode(s_own), Arp(), (_, after) =>
+    public void IcmpEcho_ArpRequest_IsAnswered() => Check(new IcmpEchoMode(s_own, _trace), Arp(), (_, after) =>
     {
         ref readonly ArpHeader arp = ref after.HeaderAt<ArpHeader>(EtherHeader.Size);
         Assert.Equal(ArpHeader.Reply, (ushort)arp.Operation);
@@ -93,12 +101,13 @@ public sealed class ForwardModesTests : IDisposable
     [Fact]
     public void IcmpEcho_AnythingElse_IsFreedAndCounted()
     {
-        StreamCounters counters = Check(new IcmpEchoMode(s_own), Udp(), null);
+        StreamCounters counters = Check(new IcmpEchoMode(s_own, _trace), Udp(), null);
         Assert.Equal(1UL, counters.Consumed);
     }
 
     [Fact]
-    public void RxOnly_Packets_AreFreedAndCounted() => Assert.Equal(1UL, Check(new RxOnlyMode(), Udp(), null).Consumed);
+    public void RxOnly_Packets_AreFreedAndCounted() =>
+        Assert.Equal(1UL, Check(new RxOnlyMode(_trace), Udp(), null).Consumed);
 
     private delegate void Look(byte[] before, Span<byte> after);
 

@@ -20,7 +20,7 @@ public sealed class ForwardOffloadTests
             new PortContext(eal, DevArgs.Parse($"net_fake{id}"), id), Defect.None, RxOffloads.TcpLro, more));
         FakePort left = add(0, Finishing), right = add(1, finishes ? Finishing : TxOffloads.None);
 
-        using PortSetup setup = PortSetup.Start(eal, ports.Ports, new ForwardOptions { Mode = mode });
+        using PortSetup setup = PortSetup.Start(eal, ports, ports.Ports, new ForwardOptions { Mode = mode });
 
         Assert.Equal(asked, (left.Config.RxOffloads & RxOffloads.TcpLro) != 0);
         Assert.Equal(mode == "io", (right.Config.RxOffloads & RxOffloads.TcpLro) != 0);

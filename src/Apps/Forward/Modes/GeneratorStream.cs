@@ -28,7 +28,8 @@ internal sealed class FrameSource(Mempool pool, PacketTemplate frame, int flows)
 /// <c>txonly</c> (one flow) and <c>flowgen</c> (many): makes UDP packets as fast as the queue takes them. What comes in
 /// is received, counted and freed.
 /// </summary>
-internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, FrameSource source) : ForwardStream(rx, tx)
+internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, StreamTrace trace, FrameSource source)
+    : ForwardStream(rx, tx, trace)
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override bool Step(Span<Mbuf> burst)
@@ -36,6 +37,7 @@ internal sealed class GeneratorStream(RxQueue rx, TxQueue tx, FrameSource source
         int received = Receive(burst);
         if (received > 0)
         {
+            Trace.Ended(burst[..received]);
             Mbuf.FreeBulk(burst[..received]);
             Counters.Received += (uint)received;
             Counters.Consumed += (uint)received;

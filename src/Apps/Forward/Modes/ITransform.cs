@@ -20,11 +20,12 @@ internal readonly struct IoMode : ITransform
 }
 
 /// <summary><c>rxonly</c>: counts and frees.</summary>
-internal readonly struct RxOnlyMode : ITransform
+internal readonly struct RxOnlyMode(StreamTrace trace) : ITransform
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
     {
+        trace.Ended(packets);
         Mbuf.FreeBulk(packets);
         counters.Consumed += (uint)packets.Length;
         return 0;

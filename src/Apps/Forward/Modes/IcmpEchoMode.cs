@@ -7,7 +7,7 @@ namespace Dataplane.Apps.Forward;
 /// <c>icmpecho</c>: answers ARP requests and ICMP echo requests on the port they came in by, for any address asked for.
 /// Everything else is freed and counted as consumed.
 /// </summary>
-internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
+internal readonly struct IcmpEchoMode(MacAddress own, StreamTrace trace) : ITransform
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Process(Span<Mbuf> packets, ref StreamCounters counters)
@@ -73,8 +73,9 @@ internal readonly struct IcmpEchoMode(MacAddress own) : ITransform
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Consume(Mbuf packet, ref StreamCounters counters)
+    private void Consume(Mbuf packet, ref StreamCounters counters)
     {
+        trace.NoAnswer(packet);
         packet.Free();
         counters.Consumed++;
     }

@@ -17,7 +17,7 @@ internal sealed class NoisyStream : ForwardStream
     private int _head;
     private int _held;
 
-    public NoisyStream(RxQueue rx, TxQueue tx, NoisyOptions options) : base(rx, tx)
+    public NoisyStream(RxQueue rx, TxQueue tx, StreamTrace trace, NoisyOptions options) : base(rx, tx, trace)
     {
         _options = options;
         _memory = new ulong[Math.Max(((long)options.MemoryMb << 20) / sizeof(ulong), 1)];
@@ -71,6 +71,7 @@ internal sealed class NoisyStream : ForwardStream
         int over = _held + packets.Length - _fifo.Length;
         if (over > 0)
             Pop(over);
+        Trace.Held(packets);
         foreach (Mbuf packet in packets)
         {
             _fifo[(_head + _held) % _fifo.Length] = packet;

@@ -1,0 +1,206 @@
+using System.Globalization;
+
+namespace Dataplane;
+
+/// <summary>Starting, reading and ending; the commands <c>/dataplane/trace</c> and <c>/dataplane/trace/read</c>. Any
+/// thread.</summary>
+public sealed partial class PacketTrace : IDisposable
+{
+    /// <summary>The most packets of one trace.</summary>
+    public const int MaxPackets = 1000;
+
+    internal const int Received = 0, Offered = 1, Sent = 2, Refused = 3;
+
+    /// <summary>Records of one answer: with all their events they fit what telemetry can carry.</summary>
+    internal const int PageRecords = 12;
+
+    // A trace whose reader went away ends by itself.
+    private static readonly TimeSpan s_abandoned = TimeSpan.FromSeconds(60);
+
+    private readonly Lock _lock = new();
+    private readonly Eal _eal;
+    private readonly Func<IReadOnlyList<Port>> _ports;
+    private readonly List<string> _names = ["received", "offered", "sent", "refused: queue full"];
+    private readonly List<(RxQueue Queue, RxCallback Callback)> _receivers = [];
+    private readonly List<(TxQueue Queue, TxCallback Callback)> _senders = [];
+    private readonly IDisposable[] _commands;
+    private Alarm? _alarm;
+    private int _lastId;
+
+    internal PacketTrace(Eal eal, Func<IReadOnlyList<Port>> ports)
+    {
+        (_eal, _ports) = (eal, ports);
+        _commands =
+        [
+            eal.Telemetry.Register("/dataplane/trace", (_, p) => Start(p),
+                "Follows the next packets. Parameters: int count (0: stop),int port_id (Optional: of that port)"),
+            eal.Telemetry.Register("/dataplane/trace/read", (_, p) => Read(p),
+                "Returns what is known of followed packets. Parameters: int first"),
+        ];
+    }
+
+    /// <summary>A stage or a reason to drop packets, by a name for people, e.g. <c>no route</c>. Control path, at
+    /// start-up.</summary>
+    /// <param name="name">At most 40 characters.</param>
+    /// <returns>What <see cref="Stage"/> and <see cref="Drop"/> take; the same for the same name.</returns>
+    /// <exception cref="ConfigException">It is empty or too long.</exception>
+    public int AddName(string name)
+    {
+        if (name.Length is 0 or > 40)
+            throw new ConfigException($"'{name}' cannot name a stage of a packet's way", "it has 1 to 40 characters");
+        lock (_lock)
+        {
+            int at = _names.IndexOf(name, Refused + 1);
+            if (at >= 0)
+                return at;
+            _names.Add(name);
+            return _names.Count - 1;
+        }
+    }
+
+    /// <summary>Ends what runs and takes the commands away.</summary>
+    public void Dispose()
+    {
+        foreach (IDisposable command in _commands)
+            command.Dispose();
+        Stop();
+    }
+
+    /// <summary>Follows the next packets received; a trace that runs is ended.</summary>
+    /// <param name="count">1 to <see cref="MaxPackets"/>.</param>
+    /// <param name="port">Only of this port; null: of all.</param>
+    internal TraceSession Start(int count, Port? port)
+    {
+        lock (_lock)
+        {
+            Stop();
+            var session = new TraceSession(_lastId = _lastId % short.MaxValue + 1, count,
+                MbufDynamic.RegisterField<uint>(_eal.Memory, "dataplane_trace"),
+                MbufDynamic.RegisterFlag(_eal.Memory, "dataplane_trace"));
+            Volatile.Write(ref _session, session);
+            Volatile.Write(ref _isOn, true);
+            // Senders first: a packet must not be met before the place where it will end.
+            IReadOnlyList<Port> ports = _ports();
+            foreach (Port one in ports)
+                lock (one.Gate)
+                    if (one.State != PortState.Closed)
+                        WatchSenders(one, session);
+            foreach (Port one in ports.Where(one => port == null || port == one))
+                lock (one.Gate)
+                    if (one.State != PortState.Closed)
+                        WatchReceivers(one, session);
+            return session;
+        }
+    }
+
+    /// <summary>Ends it; what is known stays to be read.</summary>
+    internal void Stop()
+    {
+        lock (_lock)
+        {
+            _alarm?.Cancel();
+            _alarm = null;
+            Volatile.Write(ref _isOn, false);
+            foreach ((RxQueue queue, RxCallback callback) in _receivers)
+                queue.RemoveCallback(callback);
+            foreach ((TxQueue queue, TxCallback callback) in _senders)
+                queue.RemoveCallback(callback);
+            _receivers.Clear();
+            _senders.Clear();
+        }
+    }
+
+    private void WatchReceivers(Port port, TraceSession session)
+    {
+        foreach (RxQueue? queue in port.RxQueues)
+            if (queue != null)
+            {
+                queue.AddCallback(session.Receiver);
+                _receivers.Add((queue, session.Receiver));
+            }
+    }
+
+    private void WatchSenders(Port port, TraceSession session)
+    {
+        foreach (TxQueue? queue in port.TxQueues)
+            if (queue != null)
+            {
+                var sender = new TraceSender(session);
+                queue.AddCallback(sender);
+                _senders.Add((queue, sender));
+            }
+    }
+
+    private TelemetryDict? Start(string? parameters)
+    {
+        if (TelemetryParameters.Numbers(parameters, 1) is not [uint count] || count > MaxPackets)
+            return null;
+        Port? port = null;
+        if (TelemetryParameters.Numbers(parameters, 2) is [_, uint id])
+        {
+            port = _ports().FirstOrDefault(one => one.Id == id);
+            if (port == null)
+                return null;
+        }
+        if (count == 0)
+        {
+            Stop();
+            return new() { { "trace", 0L }, { "wanted", 0L } };
+        }
+        TraceSession session = Start((int)count, port);
+        Rewind();
+        return new() { { "trace", session.Id }, { "wanted", session.Wanted } };
+    }
+
+    private TelemetryDict? Read(string? parameters)
+    {
+        if (TelemetryParameters.Numbers(parameters, 1) is not [uint first] || Volatile.Read(ref _session) is not { }
+            session)
+            return null;
+        int taken = session.Taken;
+        var packets = new TelemetryArray();
+        for (int i = (int)Math.Min(first, int.MaxValue); i < taken && i - first < PageRecords; i++)
+            packets.Add(Tell(session[i]));
+        bool isDone = taken == session.Wanted;
+        for (int i = 0; i < taken && isDone; i++)
+            isDone = session[i].End != TraceEnd.Open;
+        if (isDone)
+            Stop();
+        else if (IsOn)
+            Rewind();
+        return new()
+        {
+            { "trace", session.Id }, { "on", IsOn ? 1L : 0L }, { "wanted", session.Wanted }, { "taken", taken },
+            { "hz", (ulong)Tsc.Hz }, { "packets", packets },
+        };
+    }
+
+    private void Rewind()
+    {
+        lock (_lock)
+        {
+            _alarm?.Cancel();
+            _alarm = _eal.Alarms.Set(s_abandoned, Stop);
+        }
+    }
+
+    private TelemetryDict Tell(TraceRecord record)
+    {
+        TraceEnd end = record.End;      // before the events: those of the end are then there
+        TelemetryArray stages = [], cycles = [], ports = [], queues = [];
+        foreach (TraceEvent one in record.Events)
+        {
+            lock (_lock)
+                stages.Add(_names[one.Name]);
+            cycles.Add(one.Cycles);
+            ports.Add(one.Port == MbufHeader.NoPort ? -1L : one.Port);
+            queues.Add(one.Queue);
+        }
+        return new()
+        {
+            { "end", end.ToString().ToLower(CultureInfo.InvariantCulture) }, { "lcore", record.Lcore },
+            { "length", record.Length }, { "header", Convert.ToHexString(record.Header) }, { "stages", stages },
+            { "cycles", cycles }, { "ports", ports }, { "queues", queues },
+        };
+    }
+}
