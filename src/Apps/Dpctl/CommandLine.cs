@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Dataplane.Apps;
 using Dataplane.Pmd;
 using Spectre.Console;
 
@@ -16,17 +17,19 @@ internal static class CommandLine
     {
         // Commands to paste must not be broken into lines, by a narrow pipe least of all.
         console.Profile.Width = Math.Max(console.Profile.Width, 250);
-        ParseResult result = Build(host, console, output).Parse(args);
+        string[]? eal = TakeEalOptions(ref args);
+        ParseResult result = Build(host, console, output, error, eal).Parse(args);
         try
         {
+            if (Usage.Refuses(result, "dpctl", error))
+                return Failed;
             var configuration = new InvocationConfiguration
             {
                 Output = output,
                 Error = error,
                 EnableDefaultExceptionHandler = false,
             };
-            int code = result.Invoke(configuration);
-            return result.Errors.Count > 0 ? Failed : code;
+            return result.Invoke(configuration);
         }
         catch (DataplaneException e)
         {
@@ -35,13 +38,26 @@ internal static class CommandLine
         }
     }
 
-    private static RootCommand Build(Host host, IAnsiConsole console, TextWriter output) => new(
+    // What applications have: the environment's options, then "--", then the verb's own.
+    private static string[]? TakeEalOptions(ref string[] args)
+    {
+        int end = args.Length > 0 && args[0] == ReplayVerb.Name ? Array.IndexOf(args, "--") : -1;
+        if (end < 0)
+            return null;
+        string[] eal = args[1..end];
+        args = [args[0], .. args[(end + 1)..]];
+        return eal;
+    }
+
+    private static RootCommand Build(Host host, IAnsiConsole console, TextWriter output, TextWriter error,
+        string[]? eal) => new(
         "Looks at this machine as Dataplane will find it, and sets it up. Exit code: 0 all is well, 1 doctor warns, 2 "
         + "failed.")
     {
         Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
         Status(host, console, output), Bind(host, console), Unbind(host, console),
-        XdpVerbs.Build(host, console),
+        XdpVerbs.Build(host, console), ReplayVerb.Build(eal, output, error),
+        TopCommand.Build(console, output), TraceCommand.Build(output, error),
     };
 
     private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)

@@ -84,7 +84,11 @@ internal sealed record ThroughputOptions(TestKind Test, TestPath Path, IReadOnly
             r.GetValue(s_resolution), r.GetValue(s_rate), r.GetValue(s_link), r.GetValue(s_both),
             Math.Clamp(r.GetValue(s_burst), 1, 512), r.GetValue(s_descriptors), r.GetValue(s_json)?.FullName,
             r.GetValue(s_svg)?.FullName) { Watch = WatchCommandLine.Bind(r) });
-        exitCode = root.Parse(args).Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        ParseResult parsed = root.Parse(args);
+        exitCode = 1;
+        if (Usage.Refuses(parsed, "Throughput --", Console.Error))
+            return null;
+        exitCode = parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         return options;
     }
 

@@ -18,7 +18,9 @@ public sealed class Watcher : IDisposable
     public static IDisposable Start(Eal eal, WatchOptions options, IWatched watched)
     {
         var watcher = new Watcher();
-        watcher._parts.Add(Drops(eal, watched));
+        watcher._parts.Add(Drops(watched));
+        watcher._parts.Add(eal.Telemetry.Register("/dataplane/drops", (_, _) => TellDrops(watched),
+            "Returns packets the application dropped, by reason. Takes no parameters"));
         if (options.Dashboard == null && options.Otlp == null)
             return watcher;
         Exception? failure = null;
@@ -55,7 +57,15 @@ public sealed class Watcher : IDisposable
         _parts.Clear();
     }
 
-    private static Meter Drops(Eal eal, IWatched watched)
+    private static TelemetryDict TellDrops(IWatched watched)
+    {
+        var told = new TelemetryDict();
+        foreach (WatchedDrop drop in watched.Drops)
+            told.Add(drop.Reason, drop.Packets);
+        return told;
+    }
+
+    private static Meter Drops(IWatched watched)
     {
         var meter = new Meter(Telemetry.MeterName, Eal.VersionText);
         meter.CreateObservableCounter("dataplane.application.drops", () => watched.Drops.Select(drop =>
