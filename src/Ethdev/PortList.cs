@@ -15,6 +15,7 @@ public sealed partial class PortList : IDisposable
         _drivers = drivers;
         _telemetry = new PortTelemetry(eal);
         Trace = new PacketTrace(eal, () => _telemetry.Ports);
+        Capture = new CaptureServer(eal, () => _telemetry.Ports);
     }
 
     /// <summary>Follows packets through the application, for <c>dpctl trace</c>.</summary>
@@ -23,6 +24,9 @@ public sealed partial class PortList : IDisposable
     /// <summary>The ports, by id. After <see cref="Detach"/> ids have gaps: <see cref="Port.Id"/> is the id, not the
     /// place.</summary>
     public IReadOnlyList<Port> Ports => _ports;
+
+    /// <summary>What tools capture of these ports.</summary>
+    internal CaptureServer Capture { get; }
 
     /// <summary>
     /// Makes a port of every PCI function that is bound to vfio-pci, has a driver here and is not barred by the
@@ -105,6 +109,7 @@ public sealed partial class PortList : IDisposable
     {
         Exception? failure = null;
         Trace.Dispose();
+        Capture.Dispose();
         _telemetry.Dispose();
         foreach (Port port in _ports)
         {

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -78,6 +79,7 @@ public abstract unsafe class RxQueue
     /// <exception cref="DataplaneException">The port is not started.</exception>
     public void Start()
     {
+        using Lock.Scope held = Port.Gate.EnterScope();
         Port.Require(PortState.Started, $"start receive queue {Index} of");
         SetRunning(true);
     }
@@ -86,7 +88,11 @@ public abstract unsafe class RxQueue
     /// Makes RxBurst return 0 until <see cref="Start"/>. Control path. What arrives meanwhile waits, up to the
     /// queue's size.
     /// </summary>
-    public void Stop() => SetRunning(false);
+    public void Stop()
+    {
+        using Lock.Scope held = Port.Gate.EnterScope();
+        SetRunning(false);
+    }
 
     /// <summary>State of a descriptor, counted from the next one to be received. Data path.</summary>
     /// <param name="offset">0 to the queue's descriptors - 1.</param>
@@ -122,6 +128,7 @@ public abstract unsafe class RxQueue
     /// <summary>Called when the queue is set up anew or the port closes: gives everything back.</summary>
     protected internal virtual void Release() { }
 
+    // With the port's gate: a capture that comes or goes must not undo a stop.
     internal void SetRunning(bool running)
     {
         Volatile.Write(ref _running, running);
@@ -154,6 +161,9 @@ public abstract unsafe class RxQueue
 
     private void SetCallbacks(RxCallback[] callbacks)
     {
+        // Compiled here, and not when the queue's thread first comes by.
+        RuntimeHelpers.PrepareMethod(typeof(RxQueue).GetMethod(nameof(RxBurstSlow),
+            BindingFlags.Instance | BindingFlags.NonPublic)!.MethodHandle);
         Volatile.Write(ref _callbacks, callbacks);
         SetRunning(_running);
     }

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.CompilerServices;
 
 namespace Dataplane;
@@ -92,12 +93,17 @@ public abstract unsafe class TxQueue
     /// <exception cref="DataplaneException">The port is not started.</exception>
     public void Start()
     {
+        using Lock.Scope held = Port.Gate.EnterScope();
         Port.Require(PortState.Started, $"start transmit queue {Index} of");
         SetRunning(true);
     }
 
     /// <summary>Makes TxBurst return 0 until <see cref="Start"/>. Control path.</summary>
-    public void Stop() => SetRunning(false);
+    public void Stop()
+    {
+        using Lock.Scope held = Port.Gate.EnterScope();
+        SetRunning(false);
+    }
 
     /// <summary>The driver's transmit. Adds bytes, errors and misses to <see cref="Stats"/>, but not packets.</summary>
     protected abstract int Transmit(ReadOnlySpan<Mbuf> packets);
@@ -108,6 +114,7 @@ public abstract unsafe class TxQueue
     /// <summary>Called when the queue is set up anew or the port closes: gives everything back.</summary>
     protected internal virtual void Release() { }
 
+    // With the port's gate: a capture that comes or goes must not undo a stop.
     internal void SetRunning(bool running)
     {
         Volatile.Write(ref _running, running);
@@ -144,6 +151,9 @@ public abstract unsafe class TxQueue
 
     private void SetCallbacks(TxCallback[] callbacks)
     {
+        // Compiled here, and not when the queue's thread first comes by.
+        RuntimeHelpers.PrepareMethod(typeof(TxQueue).GetMethod(nameof(TxBurstSlow),
+            BindingFlags.Instance | BindingFlags.NonPublic)!.MethodHandle);
         Volatile.Write(ref _callbacks, callbacks);
         SetRunning(_running);
     }

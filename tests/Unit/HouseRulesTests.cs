@@ -19,6 +19,7 @@ public partial class HouseRulesTests
     [
         "src/Ethdev/PortList.cs", "src/Ethdev/PortList.Pci.cs", "src/Ethdev/PortRules.cs",
         "src/Ethdev/Port.Control.cs", "src/Ethdev/PortTelemetry.cs", "src/Ethdev/PortTelemetry.Tell.cs",
+        "src/Ethdev/Capture/CaptureServer.cs",
         "src/Ethdev/PortMetrics.cs", "src/Ethdev/LatencyReport.cs",
         "src/Ethdev/PacketTrace.Control.cs",
         "src/Mempool/MbufDebug.cs", "src/Mempool/MempoolTelemetry.cs", "src/Ring/RingTelemetry.cs",

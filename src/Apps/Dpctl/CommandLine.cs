@@ -57,7 +57,7 @@ internal static class CommandLine
         Doctor(host, console, output), Hugepages(host, console, output), Ports(host, console, output),
         Status(host, console, output), Bind(host, console), Unbind(host, console),
         XdpVerbs.Build(host, console), ReplayVerb.Build(eal, output, error),
-        TopCommand.Build(console, output), TraceCommand.Build(output, error),
+        TopCommand.Build(console, output), TraceCommand.Build(output, error), CaptureVerb.Build(error),
     };
 
     private static Command Doctor(Host host, IAnsiConsole console, TextWriter output)

@@ -10,8 +10,6 @@ internal enum ControlType : ushort
     /// <summary><c>CaptureRequest</c> and the filter; the answer is <c>CaptureReply</c> with two
     /// files.</summary>
     Capture = 2,
-    /// <summary>The way of packets through the application.</summary>
-    Trace = 3,
 }
 
 /// <summary>

@@ -26,13 +26,24 @@ internal static class PcapWire
 
     /// <summary>Types of blocks. A section header's reads the same in both byte orders.</summary>
     internal const uint SectionHeader = 0x0a0d_0d0a, InterfaceDescription = 1, ObsoletePacket = 2, SimplePacket = 3,
-        EnhancedPacket = 6;
+        InterfaceStatistics = 5, EnhancedPacket = 6;
 
     /// <summary>Tells the byte order of a section.</summary>
     internal const uint ByteOrderMagic = 0x1a2b_3c4d;
 
+    /// <summary>Options of a section.</summary>
+    internal const ushort SectionHardware = 2, SectionSystem = 3, SectionApplication = 4;
+
     /// <summary>Options of an interface.</summary>
-    internal const ushort EndOfOptions = 0, InterfaceName = 2, TimestampResolution = 9, TimestampOffset = 14;
+    internal const ushort EndOfOptions = 0, InterfaceName = 2, InterfaceText = 3, InterfaceMac = 6, InterfaceSpeed = 8,
+        TimestampResolution = 9, InterfaceFilter = 11, TimestampOffset = 14;
+
+    /// <summary>Options of an enhanced packet.</summary>
+    internal const ushort PacketFlags = 2, PacketDropCount = 4, PacketQueue = 6;
+
+    /// <summary>Options of interface statistics.</summary>
+    internal const ushort StatisticsStart = 2, StatisticsEnd = 3, StatisticsReceived = 4, StatisticsAccepted = 6,
+        StatisticsDropped = 7, StatisticsDelivered = 8;
 
     /// <summary>Bytes of a block without content.</summary>
     internal const int EmptyBlockBytes = 12;

@@ -10,7 +10,7 @@ namespace Dataplane.Pmd;
 /// Writes a pcap or pcapng file in pieces of half a megabyte. What the file cannot take for now stays here, whole
 /// records of it, so a file that goes on after its disk was full has no torn record. One thread at a time.
 /// </summary>
-internal sealed unsafe class PcapWriter : IDisposable
+internal sealed unsafe partial class PcapWriter : IDisposable
 {
     private const int BufferBytes = 512 << 10;
 
@@ -23,12 +23,12 @@ internal sealed unsafe class PcapWriter : IDisposable
     private int _written;   // bytes of the first of them that are in the file
     private long _fileBytes;
 
-    private PcapWriter(SafeFileHandle file, PcapOptions options)
+    private PcapWriter(SafeFileHandle file, PcapFormat format, bool nanoseconds, uint snapLength)
     {
         _file = file;
-        _format = options.Format;
-        _nanoseconds = options.Nanoseconds;
-        _snapLength = (uint)options.SnapLength;
+        _format = format;
+        _nanoseconds = nanoseconds;
+        _snapLength = snapLength;
         _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
     }
 
@@ -51,7 +51,7 @@ internal sealed unsafe class PcapWriter : IDisposable
         SafeFileHandle file = Fcntl.open(path, Flags, 0x1a4);   // rw-r--r--
         if (file.IsInvalid)
             throw Refused(device, path, (Errno)Marshal.GetLastPInvokeError());
-        var writer = new PcapWriter(file, options);
+        var writer = new PcapWriter(file, options.Format, options.Nanoseconds, (uint)options.SnapLength);
         writer.PutHeader(device);
         if (writer.WriteHeader())
             return writer;

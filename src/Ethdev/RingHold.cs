@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 
-namespace Dataplane.Pmd;
+namespace Dataplane;
 
 /// <summary>
 /// Holds a queue's ring in memory shared with a peer, so that the memory is not taken away while a burst is in it,

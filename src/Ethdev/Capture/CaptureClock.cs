@@ -1,0 +1,41 @@
+using Dataplane.Native;
+
+namespace Dataplane;
+
+/// <summary>
+/// The time of stamps that lcores take of the CPU's counter. The counter is the same in all processes, so the reader
+/// compares it with the clock of the day now and then, and a rate that is off by a little does not add up.
+/// </summary>
+internal sealed class CaptureClock
+{
+    private static readonly long s_every = (long)(Tsc.Hz / 10);
+
+    private readonly bool _sameCounter;
+    private readonly double _nanoseconds;       // per cycle
+    private ulong _cycles;
+    private long _realTime;
+
+    /// <summary>For the stamps of an application.</summary>
+    internal CaptureClock(CaptureReply reply)
+    {
+        _sameCounter = reply.IsHardwareClock != 0 == Tsc.IsHardware;
+        _nanoseconds = 1e9 / (reply.Hz > 0 ? reply.Hz : Tsc.Hz);
+        (_cycles, _realTime) = (reply.Tsc, reply.RealTimeNs);
+    }
+
+    /// <summary>The counter's value now, where the application has the same; else one that is later than any.</summary>
+    internal ulong Now => _sameCounter ? Tsc.Read() : ulong.MaxValue - 1;
+
+    /// <summary>Compares anew, where that is due.</summary>
+    internal void Compare()
+    {
+        if (!_sameCounter || (long)(Tsc.Read() - _cycles) < s_every)
+            return;
+        ulong before = Tsc.Read();
+        _realTime = Clock.Nanoseconds(Clock.CLOCK_REALTIME);
+        _cycles = before + (Tsc.Read() - before) / 2;
+    }
+
+    /// <summary>Nanoseconds since 1970.</summary>
+    internal ulong ToRealTime(ulong cycles) => (ulong)(_realTime + (long)((long)(cycles - _cycles) * _nanoseconds));
+}
