@@ -52,6 +52,19 @@ public sealed class ControlSocketTests : IDisposable
     }
 
     [Fact]
+    public void Answer_WithFilesThatWereClosed_EndsTheConnectionAlone()
+    {
+        SafeFileHandle file = Mman.memfd_create("control-test", Mman.MFD_CLOEXEC);
+        file.Dispose();
+        _eal.Control.Register(Own, (_, _) => new([], file));
+        using (var connection = ControlConnection.Find(_prefix, null))
+            Assert.Equal(Errno.ECONNRESET, Assert.Throws<DataplaneException>(() =>
+                connection.Ask(Own, [], [])).Errno);
+        using var other = ControlConnection.Find(_prefix, null);
+        other.Ask(ControlType.Hello, [], []);
+    }
+
+    [Fact]
     public void WhatWasAskedFor_EndsWithTheConnection()
     {
         using var ended = new ManualResetEventSlim();

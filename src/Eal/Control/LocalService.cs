@@ -44,8 +44,31 @@ internal sealed class LocalClient(ulong id, LocalService service, UnixSocket soc
     /// <summary>Something that ends when this client goes, however it goes.</summary>
     internal void Own(IDisposable thing) => _owned.Add(thing);
 
-    internal int Send(LocalAnswer answer) =>
-        socket.Send(answer.Bytes, [.. answer.Files.Select(Native.Socket.Fd)]);
+    /// <summary>As <see cref="UnixSocket.Send"/>, but all or nothing: these sockets keep messages whole.</summary>
+    /// <exception cref="NativeException">EBADF: another thread closed the files; or the client is gone.</exception>
+    internal int Send(LocalAnswer answer)
+    {
+        int held = 0;
+        try
+        {
+            foreach (SafeFileHandle file in answer.Files)
+            {
+                bool isHeld = false;
+                file.DangerousAddRef(ref isHeld);
+                held++;
+            }
+            return socket.Send(answer.Bytes, [.. answer.Files.Select(Native.Socket.Fd)]);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw new NativeException("sending files", Errno.EBADF, "they were closed meanwhile");
+        }
+        finally
+        {
+            foreach (SafeFileHandle file in answer.Files.AsSpan(0, held))
+                file.DangerousRelease();
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

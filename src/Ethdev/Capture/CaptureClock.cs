@@ -31,9 +31,24 @@ internal sealed class CaptureClock
     {
         if (!_sameCounter || (long)(Tsc.Read() - _cycles) < s_every)
             return;
-        ulong before = Tsc.Read();
-        _realTime = Clock.Nanoseconds(Clock.CLOCK_REALTIME);
-        _cycles = before + (Tsc.Read() - before) / 2;
+        (_cycles, _realTime) = ReadBoth();
+    }
+
+    /// <summary>The counter and the clock of the day at one time. Of some tries the one that took least: the others may
+    /// have been interrupted between the two.</summary>
+    internal static (ulong Cycles, long RealTimeNs) ReadBoth()
+    {
+        ulong least = ulong.MaxValue;
+        (ulong, long) best = default;
+        for (int i = 0; i < 4; i++)
+        {
+            ulong before = Tsc.Read();
+            long realTime = Clock.Nanoseconds(Clock.CLOCK_REALTIME);
+            ulong took = Tsc.Read() - before;
+            if (took < least)
+                (least, best) = (took, (before + took / 2, realTime));
+        }
+        return best;
     }
 
     /// <summary>Nanoseconds since 1970.</summary>

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Dataplane.Native;
 
 namespace Dataplane;
 
@@ -26,11 +25,11 @@ internal sealed unsafe class CaptureSession : IDisposable
         _ended = ended;
         _memory = new CaptureMemory(queues.Count, request.RingBytes);
         _infos = new CaptureRingInfo[queues.Count];
+        (ulong cycles, long realTime) = CaptureClock.ReadBoth();
         _reply = new CaptureReply
         {
             RingCount = queues.Count, RingBytes = request.RingBytes, SnapLength = request.SnapLength,
-            IsHardwareClock = Tsc.IsHardware ? 1u : 0, Hz = Tsc.Hz, Tsc = Tsc.Read(),
-            RealTimeNs = Clock.Nanoseconds(Clock.CLOCK_REALTIME),
+            IsHardwareClock = Tsc.IsHardware ? 1u : 0, Hz = Tsc.Hz, Tsc = cycles, RealTimeNs = realTime,
         };
         try
         {
