@@ -4,8 +4,8 @@ namespace Dataplane.Perf.Compare;
 
 /// <summary>
 /// Forward between two null ports with a capture, against the same without: both sides are ours. Once with a capture
-/// that came and went at the start, which must leave nothing, and once with one that looks at every packet and takes
-/// none.
+/// that came and went at the start, which must leave nothing, and once with one that looks at every packet twice, as it
+/// comes and as it goes, and takes none: some ten cycles each time, of the five that forwarding costs here.
 /// </summary>
 internal sealed class CaptureComparison(bool stays) : IComparison
 {
@@ -56,11 +56,10 @@ internal sealed class CaptureComparison(bool stays) : IComparison
                     Port = CaptureRequest.All, Queue = CaptureRequest.All, SnapLength = 96,
                     Direction = CaptureDirection.Receive | CaptureDirection.Transmit, RingBytes = 1 << 20,
                 }, none);
-                do
-                {
-                    stop.WaitHandle.WaitOne(50);
-                }
-                while (stays && !stop.IsCancellationRequested);
+                while (reader.Counts(0).Seen == 0 && !stop.IsCancellationRequested)
+                    Thread.Yield();
+                if (stays)
+                    stop.WaitHandle.WaitOne();
                 return reader.Counts(0).Seen;
             }
             catch (DataplaneException)
