@@ -18,6 +18,17 @@ internal static unsafe partial class Eventfd
         return fd.IsInvalid ? throw NativeException.FromErrno("eventfd") : fd;
     }
 
+    /// <summary>Takes a file that another process sent for a counter, and has its writes not block either.</summary>
+    /// <returns>False where it is none: a file of another kind could block, or do who knows what.</returns>
+    internal static bool TryAdopt(SafeFileHandle file)
+    {
+        // Files with a path have one that begins with a slash, so none can be named like this.
+        if (new FileInfo($"/proc/self/fd/{Socket.Fd(file)}").LinkTarget != "anon_inode:[eventfd]")
+            return false;
+        int flags = Fcntl.fcntl(file, Fcntl.F_GETFL, 0);
+        return (flags & Fcntl.O_NONBLOCK) != 0 || Fcntl.fcntl(file, Fcntl.F_SETFL, flags | Fcntl.O_NONBLOCK) == 0;
+    }
+
     /// <summary>Adds 1: it becomes readable.</summary>
     internal static void Signal(SafeFileHandle fd)
     {

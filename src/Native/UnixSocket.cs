@@ -92,6 +92,31 @@ internal sealed unsafe class UnixSocket : IDisposable
         }
     }
 
+    /// <summary>The same for a device, whose user is told what to do where it cannot be.</summary>
+    /// <exception cref="DeviceException">With the name of the device and the kernel's reason.</exception>
+    internal static UnixSocket ListenFor(string device, string path, int type)
+    {
+        try
+        {
+            return Listen(path, type);
+        }
+        catch (NativeException e)
+        {
+            string folder = Path.GetDirectoryName(path) is { Length: > 0 } named ? named : ".";
+            (string? why, string? fix) = e.Errno switch
+            {
+                Errno.EACCES or Errno.EPERM or Errno.EROFS => ($"this user may make no socket in {folder}",
+                    "choose a path in a directory of your own, or run as the user it belongs to"),
+                Errno.ENOENT or Errno.ENOTDIR => ($"{folder} is no directory", $"mkdir -p {folder}, or choose another "
+                    + "path"),
+                Errno.EADDRINUSE => ("another process listens there, or it is a file of another kind",
+                    "end that process, or choose another path"),
+                _ => (e.Why ?? e.Message, e.Fix),
+            };
+            throw new DeviceException($"device '{device}': cannot listen at {path}", why, fix, errno: e.Errno);
+        }
+    }
+
     /// <summary>Connects to who listens at a path.</summary>
     /// <exception cref="NativeException">ENOENT, ECONNREFUSED: nobody does; EACCES; EAGAIN: too many wait.</exception>
     internal static UnixSocket Connect(string path, int type)

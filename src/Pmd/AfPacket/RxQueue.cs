@@ -320,7 +320,10 @@ internal sealed unsafe class AfPacketRxQueue : RxQueue
             first->NbSegs++;
         }
         if (first->Next != null)
+        {
+            first->Next->NbSegs = (ushort)(first->NbSegs - 1);   // else it is freed as one segment
             new Mbuf(first->Next).Free();
+        }
         first->Next = null;
         first->NbSegs = 1;
         return Outcome.Starved;

@@ -12,6 +12,10 @@ internal sealed class XdpProgram : IDisposable
     /// <summary>What the program is called (<c>ip link show</c>, <c>bpftool</c>).</summary>
     internal const string Name = "dataplane_xsk";
 
+    /// <summary>How a program gets by without root: all that any step here needs.</summary>
+    internal const string SetCapabilities =
+        "sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep PROGRAM";
+
     private const short RxQueueIndexOffset = 16;   // struct xdp_md, linux/bpf.h
     private const uint LeastPlaces = 256;
 
@@ -176,9 +180,9 @@ internal sealed class XdpProgram : IDisposable
     private static DeviceException Explain(string device, KernelInterface netdev, NativeException e) => e.Errno switch
     {
         Errno.EPERM => new DeviceException($"device '{device}': no right to put an XDP program on {netdev.Name}",
-            why: "that needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF",
+            why: "that needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, and CAP_IPC_LOCK for a pool above 'ulimit -l'",
             fix: $"run as root, or let root run 'dpctl xdp serve {netdev.Name}' and add use_cni=1,dp_path=SOCKET; or: "
-                + "sudo setcap cap_net_admin,cap_net_raw,cap_bpf+ep PROGRAM", errno: e.Errno),
+                + SetCapabilities, errno: e.Errno),
         Errno.EBUSY or Errno.EEXIST => new DeviceException($"device '{device}': {netdev.Name} has an XDP program",
             why: $"another process uses it: {Bpf.ProgramName(IfLink.GetXdp(netdev.Index)) ?? "name unknown"}",
             fix: $"end that process; several can share what 'dpctl xdp serve {netdev.Name}' serves; a program nobody "

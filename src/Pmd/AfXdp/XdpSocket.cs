@@ -119,7 +119,7 @@ internal sealed unsafe class XdpSocket : IDisposable
             throw new DeviceException($"device '{device}': cannot open an AF_XDP socket",
                 why: right ? "that needs CAP_NET_RAW" : "the kernel is built without CONFIG_XDP_SOCKETS",
                 fix: right ? "run as root, or take sockets that root serves ('dpctl xdp serve IFACE'): "
-                    + "use_cni=1,dp_path=SOCKET; or: sudo setcap cap_net_admin,cap_net_raw,cap_bpf+ep PROGRAM"
+                    + $"use_cni=1,dp_path=SOCKET; or: {XdpProgram.SetCapabilities}"
                     : "use net_af_packet", errno: e.Errno);
         }
     }
@@ -272,7 +272,7 @@ internal sealed unsafe class XdpSocket : IDisposable
             why: errno == Errno.ENOBUFS ? "this user may not pin that much memory (ulimit -l)"
                 : errno == Errno.EINVAL ? "chunks of any alignment need Linux 5.4" : null,
             fix: errno == Errno.ENOBUFS ? "make the pool smaller, or raise the limit: ulimit -l unlimited, or "
-                + "sudo setcap cap_ipc_lock+ep PROGRAM" : null, errno: errno);
+                + XdpProgram.SetCapabilities : null, errno: errno);
     }
 
     private DeviceException Refused(string what) => new($"device '{_device}', interface {_netdev.Name}: the kernel "

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dataplane.Native;
 
 namespace Dataplane.Pmd;
@@ -14,17 +15,19 @@ internal sealed unsafe class MemifListener : IDisposable
     private readonly List<MemifPort> _ports = [];
     private readonly List<MemifChannel> _waiting = [];
 
-    private MemifListener(Eal eal, MemifOptions options)
+    private MemifListener(MemifPort port, MemifOptions options)
     {
-        _eal = eal;
+        _eal = port.Eal;
         Name = options.Socket;
-        _socket = UnixSocket.Listen(options.Socket, Socket.SOCK_SEQPACKET);
+        _socket = UnixSocket.ListenFor(port.Name, options.Socket, Socket.SOCK_SEQPACKET);
         try
         {
             if ((options.OwnerUid ?? options.OwnerGid) != null && Unistd.chown(options.Socket,
                 options.OwnerUid ?? uint.MaxValue, options.OwnerGid ?? uint.MaxValue) != 0)
-                throw NativeException.FromErrno($"chown '{options.Socket}'");
-            _registration = eal.Interrupts.Register(_socket.Handle, () => Gate.Run(Accept));
+                throw new DeviceException($"device '{port.Name}': cannot give {options.Socket} another owner",
+                    "that needs CAP_CHOWN, or a group one is in oneself", "leave out owner-uid and owner-gid",
+                    errno: (Errno)Marshal.GetLastPInvokeError());
+            _registration = _eal.Interrupts.Register(_socket.Handle, () => Gate.Run(Accept));
         }
         catch
         {
@@ -48,16 +51,7 @@ internal sealed unsafe class MemifListener : IDisposable
         if (listener?._ports.Find(other => other.Options.Id == options.Id) is { } twin)
             throw new ConfigException($"device '{port.Name}': id={options.Id} of socket {options.Socket} is "
                 + $"{twin.Name}'s", fix: "give each its own id, or another socket");
-        try
-        {
-            listener ??= new MemifListener(port.Eal, options);
-        }
-        catch (NativeException e)
-        {
-            throw new DeviceException($"device '{port.Name}': cannot listen at {options.Socket}", why: e.Message,
-                fix: e.Errno == Errno.EADDRINUSE ? "another process does: end it, or choose another socket=" : null,
-                errno: e.Errno);
-        }
+        listener ??= new MemifListener(port, options);
         listener.Gate.Run(() => listener._ports.Add(port));
         return listener;
     }

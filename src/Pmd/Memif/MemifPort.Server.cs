@@ -80,7 +80,7 @@ internal sealed unsafe partial class MemifPort
 
     private string? AddRing(MemifLink link, in MemifMessage message)
     {
-        if (link.Channel.Files.Count != 1 || !IsSignal(link.Channel.Files[0]))
+        if (link.Channel.Files.Count != 1 || !Eventfd.TryAdopt(link.Channel.Files[0]))
             return "Missing interrupt fd";
         bool toServer = (message.RingFlags & MemifProtocol.RingFlagClientToServer) != 0;
         MemifRing?[] rings = toServer ? link.ToServer : link.ToClient;
@@ -101,15 +101,6 @@ internal sealed unsafe partial class MemifPort
         rings[message.RingIndex] = new MemifRing(link.Memory, region.Address + message.RingOffset,
             message.Log2RingSize, signal);
         return null;
-    }
-
-    // A file of another kind could block or read who knows what; one that blocks when full would stop a polling thread.
-    private static bool IsSignal(SafeFileHandle file)
-    {
-        if (new FileInfo($"/proc/self/fd/{Socket.Fd(file)}").LinkTarget != "anon_inode:[eventfd]")
-            return false;
-        int flags = Fcntl.fcntl(file, Fcntl.F_GETFL, 0);
-        return (flags & Fcntl.O_NONBLOCK) != 0 || Fcntl.fcntl(file, Fcntl.F_SETFL, flags | Fcntl.O_NONBLOCK) == 0;
     }
 
     private string? Connect(MemifLink link)

@@ -16,7 +16,7 @@ internal sealed unsafe partial class VhostRxQueue
     /// <summary>Copies a packet into a mbuf and, where allowed, others behind it.</summary>
     /// <param name="ring">Where it is.</param>
     /// <param name="slot">Its buffer.</param>
-    /// <param name="first">Not reset. The caller's again unless it is filled.</param>
+    /// <param name="first">Not reset. The caller's again unless it is filled, with what hangs on it by then.</param>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private Outcome TakeOdd(VhostRing ring, VhostSlot* slot, MbufHeader* first)
     {
@@ -40,10 +40,7 @@ internal sealed unsafe partial class VhostRxQueue
         if (outcome != Outcome.Filled)
             return outcome;
         if ((header.flags != 0 || header.gso_type != 0) && !VnetOffload.TryReceive(header, first, _whole))
-        {
-            Chop(first);
             return Outcome.Bad;
-        }
         if (_strip)
             VlanTag.Strip(first);
         return Outcome.Filled;
@@ -74,7 +71,6 @@ internal sealed unsafe partial class VhostRxQueue
             if (!Pool.TryAllocRawBulk(new Span<Mbuf>(ref more)))
             {
                 Stats->NoMbuf++;
-                Chop(first);
                 return Outcome.Stopped;
             }
             Reset(more.Header, length);
@@ -82,16 +78,6 @@ internal sealed unsafe partial class VhostRxQueue
             last = more.Header;
             first->NbSegs++;
         }
-    }
-
-    /// <summary>Frees all but the first segment.</summary>
-    private static void Chop(MbufHeader* first)
-    {
-        if (first->Next != null)
-            new Mbuf(first->Next).Free();
-        first->Next = null;
-        first->NbSegs = 1;
-        first->OlFlags = 0;
     }
 }
 

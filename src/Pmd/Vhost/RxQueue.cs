@@ -39,8 +39,8 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
     internal VhostGate Gate { get; } = new();
 
     /// <inheritdoc/>
-    public override string BurstMode => Gate.Enter() is var ring && Leave() && ring is PackedVhostRing ? "packed"
-        : "split";
+    /// <remarks>Telemetry asks while the queue's thread may be in a burst: nothing is entered.</remarks>
+    public override string BurstMode => Gate.Ring is PackedVhostRing ? "packed" : "split";
 
     /// <inheritdoc/>
     public override int WaitingCount
@@ -139,12 +139,6 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
         Gate.Set(null);
         _interrupts?.Dispose();
         _wake?.Dispose();
-    }
-
-    private bool Leave()
-    {
-        Gate.Leave();
-        return true;
     }
 
     private void DrainInterrupts()

@@ -12,6 +12,9 @@ internal sealed class VhostGate
     /// <summary>Rings that were broken so far.</summary>
     internal ulong Broken => _brokenBefore + (_hold.Ring is { Fault: not VhostFault.None } ? 1u : 0);
 
+    /// <inheritdoc cref="RingHold{T}.Ring"/>
+    internal VhostRing? Ring => _hold.Ring;
+
     /// <inheritdoc cref="RingHold{T}.Enter"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal VhostRing? Enter() => _hold.Enter();

@@ -102,8 +102,8 @@ internal sealed unsafe class VhostMemory : IDisposable
             throw VhostChannel.Broken("a file it shares is not memory (memfd, tmpfs or hugetlbfs)");
         ulong page = Math.Max((ulong)facts.f_bsize, (ulong)Environment.SystemPageSize);
         mapped = (nuint)((bytes + page - 1) / page * page);
-        void* at = Mman.mmap(null, mapped, Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED | Mman.MAP_NORESERVE,
-            Socket.Fd(file), 0);
+        // Hugepages are reserved by this: one that is not there when it is touched gives SIGBUS.
+        void* at = Mman.mmap(null, mapped, Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED, Socket.Fd(file), 0);
         return at != Mman.MAP_FAILED ? (byte*)at : throw NativeException.FromErrno("mmap of shared memory");
     }
 

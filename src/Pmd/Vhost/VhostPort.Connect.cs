@@ -46,15 +46,14 @@ internal sealed unsafe partial class VhostPort
     {
         lock (_gate)
         {
-            _open = true;
             _absentTold = false;
+            if (!Options.Client)
+                _listener = UnixSocket.ListenFor(Name, Options.Path, Socket.SOCK_STREAM);
+            _open = true;
             if (Options.Client)
                 Connect();
             else
-            {
-                _listener = UnixSocket.Listen(Options.Path, Socket.SOCK_STREAM);
                 Listen();
-            }
             _watch = Eal.Alarms.Set(s_retryEvery, Watch);
         }
     }

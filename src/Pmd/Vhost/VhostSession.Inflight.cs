@@ -44,7 +44,12 @@ internal sealed unsafe partial class VhostSession
 
     private void Adopt(in VhostInflightDescription what, SafeFileHandle file)
     {
-        byte* at = VhostMemory.MapFile(file, what.FileOffset + what.Bytes, out _, out nuint mapped);
+        byte* at = VhostMemory.MapFile(file, what.FileOffset + what.Bytes, out bool isSealed, out nuint mapped);
+        if (!isSealed && _port.Options.Sealed)
+        {
+            _ = Mman.munmap(at, mapped);
+            throw NotSealed();
+        }
         DeactivateAll();
         CloseInflight();
         _inflight = at;

@@ -208,13 +208,16 @@ internal sealed unsafe partial class VhostSession : IDisposable
         if (memory is { IsSealed: false } && _port.Options.Sealed)
         {
             memory.Dispose();
-            throw VhostChannel.Broken("it shares memory that can be cut, and sealed=1 wants none such");
+            throw NotSealed();
         }
         DeactivateAll();
         _memory?.Dispose();
         _memory = memory;
         ActivateAll();
     }
+
+    private static DeviceException NotSealed() =>
+        VhostChannel.Broken("it shares memory that can be cut, and sealed=1 wants none such");
 
     private VhostVring RingOf(uint index) => index < (uint)_vrings.Length ? _vrings[index]
         : throw VhostChannel.Broken($"{_channel.Header.Request} names ring {index} of {_vrings.Length}");
@@ -224,7 +227,7 @@ internal sealed unsafe partial class VhostSession : IDisposable
         ulong value = _channel.Read<ulong>();
         VhostVring vring = RingOf((uint)(value & VhostUser.RingMask));
         SafeFileHandle? file = (value & VhostUser.NoFile) != 0 ? null : _channel.TakeFile();
-        if (file != null && !IsEventfd(file))
+        if (file != null && !Eventfd.TryAdopt(file))
         {
             file.Dispose();
             throw VhostChannel.Broken($"the file of {request} is no eventfd");
@@ -239,13 +242,6 @@ internal sealed unsafe partial class VhostSession : IDisposable
         }
         Activate(vring);
     }
-
-    /// <summary>Anything else could make us wait when we write to it. It is made not to block, for an eventfd too can
-    /// be full.</summary>
-    private static bool IsEventfd(SafeFileHandle file) =>
-        File.ResolveLinkTarget($"/proc/self/fd/{Socket.Fd(file)}", false) is { } target
-        && target.FullName.EndsWith("[eventfd]", StringComparison.Ordinal)
-        && Fcntl.fcntl(file, Fcntl.F_SETFL, Fcntl.O_NONBLOCK) == 0;
 
     private void SetRing(VhostRequest request)
     {

@@ -27,13 +27,28 @@ internal sealed unsafe partial class VhostUserTransport
     /// <summary>Looks whether the back end is still there, or one has come.</summary>
     private void Meet()
     {
+        if (TryReach() is { } socket)
+            Take(socket);
+    }
+
+    /// <summary>The same without waiting for anybody.</summary>
+    /// <returns>One who has come.</returns>
+    private UnixSocket? TryReach()
+    {
         if (_channel != null)
             Try(LookForEnd);
-        if (_channel == null && Reach() is { } socket)
+        return _channel == null ? Reach() : null;
+    }
+
+    private void Take(UnixSocket socket)
+    {
+        if (_disposed || _channel != null)
         {
-            _channel = new VhostChannel(socket);
-            Try(Greet);
+            socket.Dispose();
+            return;
         }
+        _channel = new VhostChannel(socket);
+        Try(Greet);
     }
 
     private UnixSocket? Reach()

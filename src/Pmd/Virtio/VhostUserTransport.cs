@@ -28,6 +28,7 @@ internal sealed unsafe partial class VhostUserTransport : VirtioTransport, IMems
 
     private readonly Lock _gate = new();
     private readonly VirtioUserOptions _options;
+    private readonly Eal _eal;
     private readonly Memory _memory;
     private readonly string _name;
     private readonly ILogger _log;
@@ -42,6 +43,7 @@ internal sealed unsafe partial class VhostUserTransport : VirtioTransport, IMems
     internal VhostUserTransport(PortContext context, VirtioUserOptions options)
     {
         _options = options;
+        _eal = context.Eal;
         _memory = context.Eal.Memory;
         _name = context.Args.Name;
         _backEndPairs = options.Queues;
@@ -58,7 +60,7 @@ internal sealed unsafe partial class VhostUserTransport : VirtioTransport, IMems
         }
         _changed = Eventfd.Create();
         if (options.Server)
-            _listener = UnixSocket.Listen(options.Path, Socket.SOCK_STREAM);
+            _listener = UnixSocket.ListenFor(_name, options.Path, Socket.SOCK_STREAM);
         _memory.Watch(this);
         lock (_gate)
             Meet();
@@ -171,11 +173,25 @@ internal sealed unsafe partial class VhostUserTransport : VirtioTransport, IMems
     internal override void AcknowledgeConfig() { }
 
     /// <inheritdoc/>
+    /// <remarks>All ports' alarms wait for this thread, so it waits for nobody: a back end that takes its time, or
+    /// never answers, is greeted on another.</remarks>
     internal override void Watch()
     {
-        lock (_gate)
-            if (!_disposed)
-                Meet();
+        if (!_gate.TryEnter())
+            return;
+        try
+        {
+            if (!_disposed && TryReach() is { } socket)
+                _eal.StartControlThread("dp-vhost-greet", () =>
+                {
+                    lock (_gate)
+                        Take(socket);
+                });
+        }
+        finally
+        {
+            _gate.Exit();
+        }
     }
 
     /// <inheritdoc/>

@@ -2,25 +2,27 @@ using Dataplane.Pmd;
 
 namespace Dataplane.Tests;
 
-/// <summary>Two ends at full rate on two threads, each packet with a number. DATAPLANE_SOAK_SECONDS makes it
-/// longer.</summary>
-public sealed unsafe class MemifSoakTests
+/// <summary>Two ends of memif, and of vhost-user, at full rate on two threads, each packet with a number.
+/// DATAPLANE_SOAK_SECONDS makes it longer.</summary>
+public sealed unsafe class SoakTests
 {
     private const int PoolSize = 8192;
 
     [Theory]
-    [InlineData("", "")]
-    [InlineData("zero-copy=yes", "trust=yes")]
-    public void FullRate_EachWay_NoneIsLostOrTwice(string client, string server)
+    [InlineData("net_memif0,role=server,socket=NAME", "net_memif1,socket=NAME")]
+    [InlineData("net_memif0,role=server,socket=NAME,trust=yes", "net_memif1,socket=NAME,zero-copy=yes")]
+    [InlineData("net_vhost0,iface=@NAME", "net_virtio_user1,path=@NAME")]
+    [InlineData("net_vhost0,iface=@NAME", "net_virtio_user1,path=@NAME,packed_vq=1")]
+    public void FullRate_EachWay_NoneIsLostOrTwice(string server, string client)
     {
         int seconds = int.TryParse(Environment.GetEnvironmentVariable("DATAPLANE_SOAK_SECONDS"), out int asked) ? asked
-            : 10;
+            : 5;
         using Eal eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
         using Mempool pool = Mempool.CreateMbufPool(eal.Memory, "p", PoolSize, cacheSize: 0);
         using var ports = new PortList(eal, Drivers.All);
-        string socket = $"dp-memif-{Guid.NewGuid():N}";
-        Port one = ports.Attach($"net_memif0,role=server,socket={socket},{server}".TrimEnd(','));
-        Port two = ports.Attach($"net_memif1,socket={socket},{client}".TrimEnd(','));
+        string name = $"dp-soak-{Guid.NewGuid():N}";
+        Port one = ports.Attach(server.Replace("NAME", name, StringComparison.Ordinal));
+        Port two = ports.Attach(client.Replace("NAME", name, StringComparison.Ordinal));
         one.Start(new PortConfig(), pool);
         two.Start(new PortConfig(), pool);
         Assert.True(two.WaitForLink(TimeSpan.FromMinutes(1)).Up && one.WaitForLink(TimeSpan.FromMinutes(1)).Up);
