@@ -9,15 +9,13 @@ namespace Dataplane.Pmd;
 /// replaced.
 /// </summary>
 internal sealed unsafe class MemifClientRxQueue(MemifPort port, int index, Mempool pool, RxQueueConfig config)
-    : MemifRxQueue(port, index, pool, config)
+    : MemifRxQueue(port, index, pool, config, isServer: false)
 {
     private Mbuf[] _posted = [];   // per slot with zero-copy: the mbuf in it, null: the slot's own buffer
-    private uint _received, _tail;   // ours, and the server's as last seen; both run over 2^16
 
     /// <inheritdoc/>
     protected override void Begin(MemifRing ring)
     {
-        (_received, _tail) = (0, 0);
         _posted = ring.IsShared ? new Mbuf[ring.Size] : [];
         for (uint slot = 0; slot < ring.Size; slot++)
         {
@@ -45,36 +43,14 @@ internal sealed unsafe class MemifClientRxQueue(MemifPort port, int index, Mempo
     }
 
     /// <inheritdoc/>
-    protected override int Take(MemifRing ring, Span<Mbuf> burst)
-    {
-        uint waiting = (ushort)(_tail - _received);
-        if (waiting < (uint)burst.Length)
-        {
-            _tail = Volatile.Read(ref ring.Header->Tail);   // M1: pairs with the server's M0
-            waiting = (ushort)(_tail - _received);
-            if (waiting > ring.Size)
-                Break();
-            if (waiting == 0 || IsBroken)
-                return 0;
-        }
-        int wanted = (int)Math.Min(waiting, (uint)burst.Length);
-        if (!Pool.TryAllocRawBulk(burst[..wanted]))
-        {
-            Stats->NoMbuf += (uint)wanted;
-            return 0;
-        }
-        int received = ring.IsShared ? Exchange(ring, burst[..wanted], waiting) : Copy(ring, burst[..wanted], waiting);
-        if (received < wanted)
-            Pool.PutRawBulk(burst[received..wanted]);
-        Volatile.Write(ref ring.Header->Head, (ushort)(_received + ring.Size));   // M3: buffers for the server
-        return received;
-    }
+    protected override int Take(MemifRing ring, Span<Mbuf> burst, uint waiting) =>
+        ring.IsShared ? Exchange(ring, burst, waiting) : Copy(ring, burst, waiting);
 
     private int Copy(MemifRing ring, Span<Mbuf> burst, uint waiting)
     {
         MemifDesc* descs = ring.Descs;
         byte* buffers = ring.Buffers;
-        uint mask = ring.Mask, at = _received, used = 0, stride = ring.Stride;
+        uint mask = ring.Mask, at = Taken, used = 0, stride = ring.Stride;
         uint most = Math.Min(ring.BufferBytes, Room);
         ulong fresh = MemifDesc.MakeLow(0, ring.BufferBytes), bytes = 0;
         for (uint i = 0; i < (uint)burst.Length; i++)
@@ -95,19 +71,16 @@ internal sealed unsafe class MemifClientRxQueue(MemifPort port, int index, Mempo
                 used++;
                 continue;
             }
-            uint taken = Gather(ring, at + used, waiting - used, out Mbuf packet);
+            uint taken = Gather(ring, at + used, waiting - used, ref burst[received], out uint gathered);
             if (taken == 0)
                 break;
             for (uint i = 0; i < taken; i++)
                 ring.PointAtOwn(at + used + i & mask);
             used += taken;
-            if (packet.IsNull)
-                continue;
-            Pool.PutRawBulk(burst.Slice(received, 1));
-            burst[received++] = packet;
-            bytes += packet.Header->PktLen;
+            received += gathered != 0 ? 1 : 0;
+            bytes += gathered;
         }
-        _received = at + used;
+        Taken = at + used;
         Stats->Bytes += bytes;
         return received;
     }
@@ -117,7 +90,7 @@ internal sealed unsafe class MemifClientRxQueue(MemifPort port, int index, Mempo
     {
         MemifDesc* descs = ring.Descs;
         ref Mbuf posted = ref MemoryMarshal.GetArrayDataReference(_posted);
-        uint mask = ring.Mask, at = _received, used = 0, room = Room;
+        uint mask = ring.Mask, at = Taken, used = 0, room = Room;
         ulong bytes = 0;
         int received = 0;
         while (received < burst.Length && used < waiting)
@@ -137,19 +110,16 @@ internal sealed unsafe class MemifClientRxQueue(MemifPort port, int index, Mempo
                 used++;
                 continue;
             }
-            uint taken = Gather(ring, at + used, waiting - used, out Mbuf packet);
+            uint taken = Gather(ring, at + used, waiting - used, ref burst[received], out uint gathered);
             if (taken == 0)
                 break;
             for (uint i = 0; i < taken; i++)
                 Post(ring, at + used + i & mask);
             used += taken;
-            if (packet.IsNull)
-                continue;
-            Pool.PutRawBulk(burst.Slice(received, 1));
-            burst[received++] = packet;
-            bytes += packet.Header->PktLen;
+            received += gathered != 0 ? 1 : 0;
+            bytes += gathered;
         }
-        _received = at + used;
+        Taken = at + used;
         Stats->Bytes += bytes;
         return received;
     }

@@ -17,10 +17,16 @@ internal abstract unsafe class MemifRxQueue : RxQueue
     private readonly ulong _rearm;   // DataOff, RefCnt, NbSegs, Port of a received mbuf
     private RingHold<MemifRing> _hold;
     private SafeFileHandle? _wakeups;   // holds the connection's eventfd, so that the sleeper's set need not change
+    // A server's index is the tail and the client's the head; a client's are the other way round, and its own is a
+    // ring's size ahead, since it supplies the buffers.
+    private readonly bool _isServer;
     private bool _interrupts, _unasked;
+    private uint _seen;   // the sender's index as last seen; runs over 2^16
 
-    protected MemifRxQueue(MemifPort port, int index, Mempool pool, RxQueueConfig config) : base(port, index, pool)
+    protected MemifRxQueue(MemifPort port, int index, Mempool pool, RxQueueConfig config, bool isServer)
+        : base(port, index, pool)
     {
+        _isServer = isServer;
         _port = port;
         Room = (uint)(pool.DataRoomBytes - Mbuf.DefaultHeadroom);
         _limit = (config.Offloads & RxOffloads.Scatter) != 0 ? MaxPacketBytes : Room;
@@ -29,6 +35,9 @@ internal abstract unsafe class MemifRxQueue : RxQueue
 
     /// <summary>Bytes a mbuf of the pool holds after its headroom.</summary>
     protected uint Room { get; }
+
+    /// <summary>Descriptors taken so far; runs over 2^16.</summary>
+    protected uint Taken { get; set; }
 
     /// <summary>The other end broke the rules; the queue moves nothing until there is another connection.</summary>
     internal bool IsBroken { get; private set; }
@@ -88,6 +97,7 @@ internal abstract unsafe class MemifRxQueue : RxQueue
         // Who may sleep begins unmasked, so that the sender knows from the start that it has to look (M2).
         _unasked = _interrupts;
         ring.Header->Flags = _interrupts ? (ushort)0 : MemifProtocol.RingFlagMaskInterrupt;
+        Taken = _seen = 0;
         Begin(ring);
         _hold.Set(ring);
     }
@@ -121,13 +131,17 @@ internal abstract unsafe class MemifRxQueue : RxQueue
     }
 
     /// <summary>A ring is there: indexes begin at 0. Control path.</summary>
-    protected abstract void Begin(MemifRing ring);
+    protected virtual void Begin(MemifRing ring) { }
 
     /// <summary>It is gone: gives back what is in it. Control path.</summary>
     protected virtual void End() { }
 
-    /// <summary>Receives from the ring, as <see cref="RxQueue.Receive"/> does.</summary>
-    protected abstract int Take(MemifRing ring, Span<Mbuf> burst);
+    /// <summary>Makes packets of what waits in the ring.</summary>
+    /// <param name="ring">The ring.</param>
+    /// <param name="burst">Fresh mbufs; the packets go into their places.</param>
+    /// <param name="waiting">Descriptors from <see cref="Taken"/> on, at least as many as mbufs.</param>
+    /// <returns>Packets.</returns>
+    protected abstract int Take(MemifRing ring, Span<Mbuf> burst, uint waiting);
 
     /// <summary>Where a descriptor's bytes are, once it is sure that they are where they may be.</summary>
     /// <returns>Null where they are not.</returns>
@@ -153,15 +167,17 @@ internal abstract unsafe class MemifRxQueue : RxQueue
     /// <param name="ring">The ring.</param>
     /// <param name="at">Its first descriptor's index.</param>
     /// <param name="waiting">Descriptors from there on, at least 1.</param>
-    /// <param name="packet">The packet, null where it is dropped and counted.</param>
+    /// <param name="fresh">A fresh mbuf; the packet in its place, which it goes back to the pool for.</param>
+    /// <param name="bytes">The packet's; 0 where it is dropped and counted, and the mbuf stays.</param>
     /// <returns>Descriptors it took; 0: the rest of it is not there yet, or the ring is broken.</returns>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    protected uint Gather(MemifRing ring, uint at, uint waiting, out Mbuf packet)
+    protected uint Gather(MemifRing ring, uint at, uint waiting, ref Mbuf fresh, out uint bytes)
     {
-        packet = default;
+        bytes = 0;
         uint pieces = CountPieces(ring, at, waiting);
         if (pieces == 0)
             return 0;
+        Mbuf packet = default;
         bool hasMbuf = Pool.TryAllocRawBulk(new Span<Mbuf>(ref packet)), isGood = pieces <= MaxPieces;
         if (hasMbuf)
             Fill(packet.Header, 0);
@@ -183,12 +199,46 @@ internal abstract unsafe class MemifRxQueue : RxQueue
             ring.Descs[slot].Flags = 0;
         }
         if (isGood && hasMbuf)
+        {
+            Pool.PutRawBulk(new Span<Mbuf>(ref fresh));
+            fresh = packet;
+            bytes = packet.Header->PktLen;
             return pieces;
+        }
         _ = isGood ? Stats->NoMbuf++ : Stats->Errors++;
         if (!packet.IsNull)
             packet.Free();
-        packet = default;
         return pieces;
+    }
+
+    private int Take(MemifRing ring, Span<Mbuf> burst)
+    {
+        uint waiting = (ushort)(_seen - Taken);
+        if (waiting < (uint)burst.Length)
+        {
+            MemifRingHeader* header = ring.Header;
+            _seen = Volatile.Read(ref _isServer ? ref header->Head : ref header->Tail);   // M1: pairs with M0
+            waiting = (ushort)(_seen - Taken);
+            if (waiting > ring.Size)
+                Break();
+            if (waiting == 0 || IsBroken)
+                return 0;
+        }
+        int wanted = (int)Math.Min(waiting, (uint)burst.Length);
+        if (!Pool.TryAllocRawBulk(burst[..wanted]))
+        {
+            Stats->NoMbuf += (uint)wanted;
+            return 0;
+        }
+        int received = Take(ring, burst[..wanted], waiting);
+        if (received < wanted)
+            Pool.PutRawBulk(burst[received..wanted]);
+        // M3: a server's buffers are the client's again, a client's are for the server to fill.
+        if (_isServer)
+            Volatile.Write(ref ring.Header->Tail, (ushort)Taken);
+        else
+            Volatile.Write(ref ring.Header->Head, (ushort)(Taken + ring.Size));
+        return received;
     }
 
     // Each flag is read once: whatever the sender writes over it, the packet has so many pieces.
@@ -228,13 +278,8 @@ internal abstract unsafe class MemifRxQueue : RxQueue
 /// <summary>A server's: takes packets out of the client's buffers. Its index is the tail, the client's the
 /// head.</summary>
 internal sealed unsafe class MemifServerRxQueue(MemifPort port, int index, Mempool pool, RxQueueConfig config)
-    : MemifRxQueue(port, index, pool, config)
+    : MemifRxQueue(port, index, pool, config, isServer: true)
 {
-    private uint _tail, _head;   // ours, and the client's as last seen; both run over 2^16
-
-    /// <inheritdoc/>
-    protected override void Begin(MemifRing ring) => (_tail, _head) = (0, 0);
-
     /// <inheritdoc/>
     protected override byte* Locate(MemifRing ring, uint slot, MemifDesc desc)
     {
@@ -245,36 +290,12 @@ internal sealed unsafe class MemifServerRxQueue(MemifPort port, int index, Mempo
     }
 
     /// <inheritdoc/>
-    protected override int Take(MemifRing ring, Span<Mbuf> burst)
-    {
-        uint waiting = (ushort)(_head - _tail);
-        if (waiting < (uint)burst.Length)
-        {
-            _head = Volatile.Read(ref ring.Header->Head);   // M1: pairs with the client's M0
-            waiting = (ushort)(_head - _tail);
-            if (waiting > ring.Size)
-                Break();
-            if (waiting == 0 || IsBroken)
-                return 0;
-        }
-        int wanted = (int)Math.Min(waiting, (uint)burst.Length);
-        if (!Pool.TryAllocRawBulk(burst[..wanted]))
-        {
-            Stats->NoMbuf += (uint)wanted;
-            return 0;
-        }
-        int received = Copy(ring, burst[..wanted], waiting);
-        if (received < wanted)
-            Pool.PutRawBulk(burst[received..wanted]);
-        Volatile.Write(ref ring.Header->Tail, (ushort)_tail);   // M3: the buffers are the client's again
-        return received;
-    }
-
-    // Long, since packet after packet runs through it and each call would cost as much as a packet.
-    private int Copy(MemifRing ring, Span<Mbuf> burst, uint waiting)
+    /// <remarks>Long, since packet after packet runs through it and each call would cost as much as a
+    /// packet.</remarks>
+    protected override int Take(MemifRing ring, Span<Mbuf> burst, uint waiting)
     {
         MemifDesc* descs = ring.Descs;
-        uint mask = ring.Mask, tail = _tail, used = 0, room = Room;
+        uint mask = ring.Mask, tail = Taken, used = 0, room = Room;
         // Region by region: nearly always one.
         uint region = 0;
         byte* start = ring.Regions->Address;
@@ -304,17 +325,14 @@ internal sealed unsafe class MemifServerRxQueue(MemifPort port, int index, Mempo
                 used++;
                 continue;
             }
-            uint taken = Gather(ring, tail + used, waiting - used, out Mbuf packet);
+            uint taken = Gather(ring, tail + used, waiting - used, ref burst[received], out uint gathered);
             if (taken == 0)
                 break;
             used += taken;
-            if (packet.IsNull)
-                continue;
-            Pool.PutRawBulk(burst.Slice(received, 1));
-            burst[received++] = packet;
-            bytes += packet.Header->PktLen;
+            received += gathered != 0 ? 1 : 0;
+            bytes += gathered;
         }
-        _tail = tail + used;
+        Taken = tail + used;
         Stats->Bytes += bytes;
         return received;
     }
