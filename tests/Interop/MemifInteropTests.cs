@@ -5,24 +5,14 @@ namespace Dataplane.Tests;
 /// <summary>Our memif against DPDK's: testpmd sends back what we send it, and we look at every byte.</summary>
 public sealed unsafe class MemifInteropTests : IDisposable
 {
-    private const int PoolSize = 4096;
-
-    private readonly Eal _eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
-    private readonly PortList _ports;
-    private readonly Mempool _pool;
+    private readonly DriverRig _rig = new(Drivers.All, [], TimeSpan.FromMilliseconds(600));
     private readonly string _socket = $"dp-memif-{Guid.NewGuid():N}";
-
-    public MemifInteropTests()
-    {
-        _ports = new PortList(_eal, Drivers.All);
-        _pool = Mempool.CreateMbufPool(_eal.Memory, "p", PoolSize, cacheSize: 0);
-    }
 
     public void Dispose()
     {
-        _ports.Dispose();
-        _pool.Dispose();
-        _eal.Dispose();
+        _rig.Stop();
+        _rig.AssertAllBack("stopped");
+        _rig.Dispose();
     }
 
     [Theory]
@@ -47,7 +37,7 @@ public sealed unsafe class MemifInteropTests : IDisposable
         Assert.Equal(stats.TxBytes, stats.RxBytes);
         AssertDown(port);
         port.Stop();
-        Assert.Equal(PoolSize, _pool.AvailableCount);
+        _rig.AssertAllBack("stopped");
     }
 
     [Theory]
@@ -61,7 +51,7 @@ public sealed unsafe class MemifInteropTests : IDisposable
         for (int queue = 0; queue < 3; queue++)
             Assert.Equal(1000, Echo(port, 1000, 60, 1514, 2000, queue));
         port.Stop();
-        Assert.Equal(PoolSize, _pool.AvailableCount);
+        _rig.AssertAllBack("stopped");
     }
 
     [Theory]
@@ -87,7 +77,7 @@ public sealed unsafe class MemifInteropTests : IDisposable
             }
         }
         port.Stop();
-        Assert.Equal(PoolSize, _pool.AvailableCount);
+        _rig.AssertAllBack("stopped");
     }
 
     [Fact]
@@ -120,12 +110,12 @@ public sealed unsafe class MemifInteropTests : IDisposable
     {
         Programs.Require("dpdk-testpmd");
         Assert.SkipUnless(Environment.ProcessorCount > 1, "needs two CPUs: testpmd has a main lcore of its own");
-        Port port = _ports.Attach($"net_memif0,socket={_socket},{args}");
+        Port port = _rig.Ports.Attach($"net_memif0,socket={_socket},{args}");
         port.Start(new PortConfig
         {
             RxQueues = queues, TxQueues = queues, Mtu = 9000, RxInterrupts = interrupts,
             RxOffloads = RxOffloads.Scatter, TxOffloads = TxOffloads.MultiSegments,
-        }, _pool);
+        }, _rig.Pool);
         return port;
     }
 
@@ -192,7 +182,7 @@ public sealed unsafe class MemifInteropTests : IDisposable
         for (int at = 0; at < length; at += segment)
         {
             ReadOnlySpan<byte> piece = bytes.Slice(at, Math.Min(segment, length - at));
-            Mbuf part = _pool.Alloc();
+            Mbuf part = _rig.Pool.Alloc();
             Assert.True(part.TryAppend(piece.Length, out Span<byte> room));
             piece.CopyTo(room);
             if (head.IsNull)

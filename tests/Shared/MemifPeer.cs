@@ -44,6 +44,34 @@ internal sealed unsafe class MemifPeer : IDisposable
     /// <summary>Connects to a server's abstract socket.</summary>
     internal static MemifPeer ConnectTo(string name) => new(UnixSocket.Connect("@" + name, Socket.SOCK_SEQPACKET));
 
+    /// <summary>Connects as a client to a server that may still have the one before.</summary>
+    internal static MemifPeer Connected(string name)
+    {
+        for (long start = Environment.TickCount64; Environment.TickCount64 - start < 60_000;)
+        {
+            MemifPeer peer = ConnectTo(name);
+            if (peer.Handshake())
+                return peer;
+            peer.Dispose();
+        }
+        throw new TimeoutException("the server takes no connection");
+    }
+
+    /// <summary>Waits for a client.</summary>
+    internal static MemifPeer Accept(UnixSocket listener)
+    {
+        UnixSocket? socket = null;
+        Assert.True(SpinWait.SpinUntil(() => (socket = listener.Accept()) != null, TimeSpan.FromSeconds(60)));
+        return new MemifPeer(socket!);
+    }
+
+    /// <summary>What a server greets with.</summary>
+    internal static MemifMessage Hello() => new()
+    {
+        Type = MemifMessageType.Hello, MinVersion = MemifProtocol.Version, MaxVersion = MemifProtocol.Version,
+        MaxRegion = 255, MaxLog2RingSize = 14,
+    };
+
     /// <summary>Descriptors of a ring.</summary>
     internal static MemifDesc* Descs(MemifRingHeader* ring) => (MemifDesc*)(ring + 1);
 

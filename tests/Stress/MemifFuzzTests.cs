@@ -55,7 +55,7 @@ public sealed unsafe class MemifFuzzTests : FuzzBase
             using MemifPeer peer = Accept(listener, client);
             MemifMessage[] script =
             [
-                Hello(), .. Enumerable.Repeat(new MemifMessage { Type = MemifMessageType.Ack }, 5),
+                MemifPeer.Hello(), .. Enumerable.Repeat(new MemifMessage { Type = MemifMessageType.Ack }, 5),
                 new() { Type = MemifMessageType.Connected },
             ];
             bool isAlive = true;
@@ -68,7 +68,7 @@ public sealed unsafe class MemifFuzzTests : FuzzBase
             }
         }
         using MemifPeer good = Accept(listener, client);
-        foreach (MemifMessage message in (MemifMessage[])[Hello(), .. Enumerable.Repeat(
+        foreach (MemifMessage message in (MemifMessage[])[MemifPeer.Hello(), .. Enumerable.Repeat(
             new MemifMessage { Type = MemifMessageType.Ack }, 4), new() { Type = MemifMessageType.Connected }])
         {
             Assert.True(good.Send(message));
@@ -92,7 +92,7 @@ public sealed unsafe class MemifFuzzTests : FuzzBase
             if (peer == null || !server.GetLink().Up)
             {
                 peer?.Dispose();
-                peer = Connect(server);
+                peer = MemifPeer.Connected(Name);
                 new Span<byte>(peer.Memory + MemifPeer.BuffersAt, (int)(MemifPeer.DefaultBytes - MemifPeer.BuffersAt))
                     .Fill(Filling);
             }
@@ -151,21 +151,13 @@ public sealed unsafe class MemifFuzzTests : FuzzBase
         return message;
     }
 
-    private static MemifMessage Hello() => new()
-    {
-        Type = MemifMessageType.Hello, MinVersion = MemifProtocol.Version, MaxVersion = MemifProtocol.Version,
-        MaxRegion = 255, MaxLog2RingSize = 14,
-    };
-
     private static MemifPeer Accept(UnixSocket listener, Port client)
     {
         client.SetLink(false);
         while (listener.Accept() is { } earlier)
             earlier.Dispose();
         client.SetLink(true);
-        UnixSocket? socket = null;
-        Assert.True(SpinWait.SpinUntil(() => (socket = listener.Accept()) != null, TimeSpan.FromSeconds(60)));
-        return new MemifPeer(socket!);
+        return MemifPeer.Accept(listener);
     }
 
     private Port StartServer(RxOffloads offloads = RxOffloads.None)
@@ -176,25 +168,13 @@ public sealed unsafe class MemifFuzzTests : FuzzBase
         return server;
     }
 
-    private MemifPeer Connect(Port server)
-    {
-        for (long start = Environment.TickCount64; Environment.TickCount64 - start < 60_000;)
-        {
-            MemifPeer peer = MemifPeer.ConnectTo(Name);
-            if (peer.Handshake())
-                return peer;
-            peer.Dispose();
-        }
-        throw new TimeoutException($"{server.Name} takes no connection");
-    }
-
     private void StartBystanders() => StartBystanders($"net_memif8,role=server,socket={Name}-b",
         $"net_memif9,socket={Name}-b");
 
     private void AssertAlive(Port server)
     {
         AssertBystanders();
-        using MemifPeer peer = Connect(server);
+        using MemifPeer peer = MemifPeer.Connected(Name);
         new Span<byte>(peer.Memory + MemifPeer.BuffersAt, 64).Fill(Filling);
         MemifPeer.Descs(peer.ToServer)[0] = new MemifDesc { Offset = MemifPeer.BuffersAt, Length = 64 };
         Volatile.Write(ref peer.ToServer->Head, 1);

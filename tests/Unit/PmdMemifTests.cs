@@ -6,27 +6,14 @@ namespace Dataplane.Tests;
 /// <summary>Both ends of memifs in one process: how they find, lose and find each other again.</summary>
 public sealed unsafe class PmdMemifTests : IDisposable
 {
-    private const int PoolSize = 4096;
-
-    private readonly Eal _eal = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
-    private readonly PortList _ports;
-    private readonly Mempool _pool;
+    private readonly DriverRig _rig = new(Drivers.All, [], TimeSpan.FromMilliseconds(600));
     private readonly string _socket = $"dp-memif-{Guid.NewGuid():N}";
-
-    public PmdMemifTests()
-    {
-        _ports = new PortList(_eal, Drivers.All);
-        _pool = Mempool.CreateMbufPool(_eal.Memory, "p", PoolSize, cacheSize: 0);
-    }
 
     public void Dispose()
     {
-        foreach (Port port in _ports.Ports)
-            port.Stop();
-        Assert.Equal(PoolSize, _pool.AvailableCount);
-        _ports.Dispose();
-        _pool.Dispose();
-        _eal.Dispose();
+        _rig.Stop();
+        _rig.AssertAllBack("stopped");
+        _rig.Dispose();
     }
 
     [Fact]
@@ -51,14 +38,14 @@ public sealed unsafe class PmdMemifTests : IDisposable
         ConfigException e = Assert.Throws<ConfigException>(() => Attach(2, "role=server,id=7"));
         Assert.Contains("net_memif0", e.Message, StringComparison.Ordinal);
         Port clientB = Attach(3, "id=4294967295"), clientA = Attach(4, "id=7"), nobodys = Attach(5, "id=8");
-        foreach (Port port in _ports.Ports)
+        foreach (Port port in _rig.Ports.Ports)
             Start(port);
         AssertUp(serverA, clientA, serverB, clientB);
         Assert.False(nobodys.GetLink().Up);
         Exchange(clientA, serverA);
         Exchange(serverB, clientB);
         Assert.Equal(0ul, serverB.GetStats().RxPackets);
-        _ports.Detach(serverA);      // the socket is the other's still
+        _rig.Ports.Detach(serverA);      // the socket is the other's still
         AssertDown(clientA);
         Exchange(clientB, serverB);
     }
@@ -72,15 +59,16 @@ public sealed unsafe class PmdMemifTests : IDisposable
             File.Move(path, path + "-kept");
         File.Move(path + "-kept", path);
         string file = $"socket={path},socket-abstract=no";
-        Port server = _ports.Attach($"net_memif0,role=server,{file}"), client = _ports.Attach($"net_memif1,{file}");
+        Port server = _rig.Ports.Attach($"net_memif0,role=server,{file}"),
+            client = _rig.Ports.Attach($"net_memif1,{file}");
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
         Start(client);
         Start(server);
         AssertUp(server, client);
         DeviceException e = Assert.Throws<DeviceException>(
-            () => new PortList(_eal, Drivers.All).Attach($"net_memif9,role=server,{file}"));
+            () => new PortList(_rig.Eal, Drivers.All).Attach($"net_memif9,role=server,{file}"));
         Assert.Equal(Errno.EADDRINUSE, e.Errno);
-        _ports.Detach(server);
+        _rig.Ports.Detach(server);
         Assert.False(File.Exists(path));
     }
 
@@ -115,8 +103,8 @@ public sealed unsafe class PmdMemifTests : IDisposable
     public void Queues_FewerAtOneEnd_OnlyCommonOnesMovePackets()
     {
         Port server = Attach(0, "role=server"), client = Attach(1, "");
-        server.Start(new PortConfig { RxQueues = 2, TxQueues = 3 }, _pool, 64);
-        client.Start(new PortConfig { RxQueues = 4, TxQueues = 4 }, _pool, 64);
+        server.Start(new PortConfig { RxQueues = 2, TxQueues = 3 }, _rig.Pool, 64);
+        client.Start(new PortConfig { RxQueues = 4, TxQueues = 4 }, _rig.Pool, 64);
         AssertUp(server, client);
         int[] taken = [.. client.TxQueues.Select(queue => Send(client, 4, queue.Index))];
         Assert.Equal([4, 4, 0, 0], taken);
@@ -130,7 +118,7 @@ public sealed unsafe class PmdMemifTests : IDisposable
     {
         Port server = Attach(0, "role=server"), client = Attach(1, "rsize=3");
         Start(server);
-        client.Start(new PortConfig(), _pool);
+        client.Start(new PortConfig(), _rig.Pool);
         AssertUp(server, client);
         Assert.Equal(8, client.TxQueues[0].Config.Descriptors);
         Assert.Equal(8, Send(client, 20));
@@ -147,7 +135,7 @@ public sealed unsafe class PmdMemifTests : IDisposable
     {
         Port one = Attach(0, "role=server," + server), other = Attach(1, "rsize=1,bsize=64," + client);
         Start(one);
-        other.Start(new PortConfig { TxOffloads = TxOffloads.MultiSegments }, _pool);
+        other.Start(new PortConfig { TxOffloads = TxOffloads.MultiSegments }, _rig.Pool);
         AssertUp(one, other);
         Mbuf chain = Make(40);
         for (int i = 0; i < 4; i++)
@@ -163,15 +151,15 @@ public sealed unsafe class PmdMemifTests : IDisposable
     {
         Port server = Attach(0, "role=server,trust=yes"), client = Attach(1, "zero-copy=yes,rsize=4");
         Start(server);
-        client.Start(new PortConfig(), _pool);
+        client.Start(new PortConfig(), _rig.Pool);
         AssertUp(server, client);
-        int before = _pool.AvailableCount;
+        int before = _rig.Pool.AvailableCount;
         Assert.Equal(16, Send(client, 20));
-        Assert.Equal(before - 16, _pool.AvailableCount);    // kept until the server has read them
+        Assert.Equal(before - 16, _rig.Pool.AvailableCount);    // kept until the server has read them
         Assert.Equal(16, Receive(server.RxQueues[0], 16));
-        Assert.Equal(before - 16, _pool.AvailableCount);
+        Assert.Equal(before - 16, _rig.Pool.AvailableCount);
         Assert.Equal(16, client.TxQueues[0].ReclaimTx());
-        Assert.Equal(before, _pool.AvailableCount);
+        Assert.Equal(before, _rig.Pool.AvailableCount);
     }
 
     [Fact]
@@ -179,7 +167,7 @@ public sealed unsafe class PmdMemifTests : IDisposable
     {
         Port server = Attach(0, "role=server,trust=yes"), client = Attach(1, "zero-copy=yes,rsize=4");
         Start(server);
-        client.Start(new PortConfig(), _pool);
+        client.Start(new PortConfig(), _rig.Pool);
         AssertUp(server, client);
         // A pool of another environment lies in memory that nobody shares.
         using Eal elsewhere = Eal.Initialize(new EalOptions { NoHuge = true, NoPci = true });
@@ -197,9 +185,10 @@ public sealed unsafe class PmdMemifTests : IDisposable
     }
 
     private Port Attach(int number, string args) =>
-        _ports.Attach($"net_memif{number},socket={_socket}{(args.Length > 0 ? "," : "")}{args.Trim(',')}");
+        _rig.Ports.Attach($"net_memif{number},socket={_socket}{(args.Length > 0 ? "," : "")}{args.Trim(',')}");
 
-    private void Start(Port port) => port.Start(new PortConfig { TxOffloads = TxOffloads.MultiSegments }, _pool, 128);
+    private void Start(Port port) =>
+        port.Start(new PortConfig { TxOffloads = TxOffloads.MultiSegments }, _rig.Pool, 128);
 
     private static void AssertUp(params Port[] ports)
     {
@@ -213,7 +202,7 @@ public sealed unsafe class PmdMemifTests : IDisposable
 
     private Mbuf Make(int bytes)
     {
-        Mbuf mbuf = _pool.Alloc();
+        Mbuf mbuf = _rig.Pool.Alloc();
         Assert.True(mbuf.TryAppend(bytes, out Span<byte> data));
         data.Fill(0x33);
         return mbuf;
