@@ -252,6 +252,28 @@ public class AfPacketTests
     }
 
     [Fact]
+    public void AfPacket_PoolDryInMidFrame_GivesAllSegmentsBack()
+    {
+        const int Left = 4;   // of the six that the frame takes
+        var scatter = new PortConfig { RxOffloads = RxOffloads.Scatter };
+        using PortRig rig = PortRig.OverVeth("net_af_packet", out Port left, out Port right, config: scatter,
+            mbufs: 64, dataRoom: 128 + 256);
+        byte[] sent = Frames.Numbered(1, 1400);
+        PortRig.SendAll(left.TxQueues[0], [rig.Packet(sent)]);
+        var most = new Mbuf[rig.Pool.AvailableCount - Left];
+        var burst = new Mbuf[32];
+        Assert.True(rig.Pool.TryAllocBulk(most));
+
+        Assert.True(SpinWait.SpinUntil(() => right.RxQueues[0].RxBurst(burst) != 0 || right.GetStats().RxNoMbuf != 0,
+            TimeSpan.FromSeconds(60)), "the frame never came");
+        Assert.Equal(0ul, right.GetStats().RxPackets);
+        Assert.Equal(Left, rig.Pool.AvailableCount);
+        Mbuf.FreeBulk(most);
+
+        Assert.Equal([sent], PortRig.Collect(right.RxQueues, 1));
+    }
+
+    [Fact]
     public void AfPacket_NobodyPolls_LossesAreCounted()
     {
         Host.Require();
