@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Reflection;
+using System.Runtime.CompilerServices;
 
 namespace Dataplane;
 
@@ -14,9 +16,6 @@ public sealed partial class PacketTrace : IDisposable
     /// <summary>Records of one answer: with all their events they fit what telemetry can carry.</summary>
     internal const int PageRecords = 12;
 
-    // A trace whose reader went away ends by itself.
-    private static readonly TimeSpan s_abandoned = TimeSpan.FromSeconds(60);
-
     private readonly Lock _lock = new();
     private readonly Eal _eal;
     private readonly Func<IReadOnlyList<Port>> _ports;
@@ -24,7 +23,8 @@ public sealed partial class PacketTrace : IDisposable
     private readonly List<(RxQueue Queue, RxCallback Callback)> _receivers = [];
     private readonly List<(TxQueue Queue, TxCallback Callback)> _senders = [];
     private readonly IDisposable[] _commands;
-    private Alarm? _alarm;
+    private Alarm? _alarm;      // pending: looks whether anybody still reads
+    private long _lastAsked;
     private int _lastId;
 
     internal PacketTrace(Eal eal, Func<IReadOnlyList<Port>> ports)
@@ -58,12 +58,21 @@ public sealed partial class PacketTrace : IDisposable
         }
     }
 
+    /// <summary>A trace that nobody reads for so long ends by itself.</summary>
+    internal TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
+
     /// <summary>Ends what runs and takes the commands away.</summary>
     public void Dispose()
     {
         foreach (IDisposable command in _commands)
             command.Dispose();
-        Stop();
+        Alarm? alarm;
+        lock (_lock)
+        {
+            Stop();
+            (alarm, _alarm) = (_alarm, null);
+        }
+        alarm?.Cancel();    // not under the lock, which its callback takes
     }
 
     /// <summary>Follows the next packets received; a trace that runs is ended.</summary>
@@ -71,6 +80,7 @@ public sealed partial class PacketTrace : IDisposable
     /// <param name="port">Only of this port; null: of all.</param>
     internal TraceSession Start(int count, Port? port)
     {
+        Compile();
         lock (_lock)
         {
             Stop();
@@ -79,6 +89,8 @@ public sealed partial class PacketTrace : IDisposable
                 MbufDynamic.RegisterFlag(_eal.Memory, "dataplane_trace"));
             Volatile.Write(ref _session, session);
             Volatile.Write(ref _isOn, true);
+            _lastAsked = Environment.TickCount64;
+            _alarm ??= _eal.Alarms.Set(Patience, EndAbandoned);
             // Senders first: a packet must not be met before the place where it will end.
             IReadOnlyList<Port> ports = _ports();
             foreach (Port one in ports)
@@ -98,8 +110,6 @@ public sealed partial class PacketTrace : IDisposable
     {
         lock (_lock)
         {
-            _alarm?.Cancel();
-            _alarm = null;
             Volatile.Write(ref _isOn, false);
             foreach ((RxQueue queue, RxCallback callback) in _receivers)
                 queue.RemoveCallback(callback);
@@ -108,6 +118,23 @@ public sealed partial class PacketTrace : IDisposable
             _receivers.Clear();
             _senders.Clear();
         }
+    }
+
+    /// <summary>Has the code that the polling lcores will run from now on compiled here, not there.</summary>
+    private static void Compile()
+    {
+        const BindingFlags any = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic;
+        foreach (MethodInfo? method in (MethodInfo?[])[
+            typeof(TraceReceiver).GetMethod(nameof(TraceReceiver.OnReceived), any),
+            typeof(TraceSender).GetMethod(nameof(TraceSender.OnOffered), any),
+            typeof(TraceSender).GetMethod(nameof(TraceSender.OnTaken), any),
+            typeof(TraceSession).GetMethod(nameof(TraceSession.TryFollow), any),
+            typeof(TraceSession).GetMethod(nameof(TraceSession.Find), any),
+            typeof(TraceRecord).GetMethod(nameof(TraceRecord.Begin), any),
+            typeof(TraceRecord).GetMethod(nameof(TraceRecord.Add), any),
+            typeof(PacketTrace).GetMethod(nameof(Note), any)])
+            if (method != null)
+                RuntimeHelpers.PrepareMethod(method.MethodHandle);
     }
 
     private void WatchReceivers(Port port, TraceSession session)
@@ -148,7 +175,6 @@ public sealed partial class PacketTrace : IDisposable
             return new() { { "trace", 0L }, { "wanted", 0L } };
         }
         TraceSession session = Start((int)count, port);
-        Rewind();
         return new() { { "trace", session.Id }, { "wanted", session.Wanted } };
     }
 
@@ -166,8 +192,8 @@ public sealed partial class PacketTrace : IDisposable
             isDone = session[i].End != TraceEnd.Open;
         if (isDone)
             Stop();
-        else if (IsOn)
-            Rewind();
+        lock (_lock)
+            _lastAsked = Environment.TickCount64;
         return new()
         {
             { "trace", session.Id }, { "on", IsOn ? 1L : 0L }, { "wanted", session.Wanted }, { "taken", taken },
@@ -175,12 +201,15 @@ public sealed partial class PacketTrace : IDisposable
         };
     }
 
-    private void Rewind()
+    private void EndAbandoned()
     {
         lock (_lock)
         {
-            _alarm?.Cancel();
-            _alarm = _eal.Alarms.Set(s_abandoned, Stop);
+            if (_alarm == null)
+                return;     // disposed
+            if (IsOn && Environment.TickCount64 - _lastAsked >= Patience.TotalMilliseconds)
+                Stop();
+            _alarm = IsOn ? _eal.Alarms.Set(Patience, EndAbandoned) : null;
         }
     }
 

@@ -46,7 +46,7 @@ public sealed partial class PacketTrace
             Note(packets, reason, ends: true);
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private void Note(ReadOnlySpan<Mbuf> packets, int name, bool ends)
     {
         if (Volatile.Read(ref _session) is not { } session)
@@ -101,7 +101,6 @@ internal sealed class TraceRecord
     // Q3: pairs with Q2 in Add: who sees the end sees all events.
     internal TraceEnd End => (TraceEnd)Volatile.Read(ref _end);
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Begin(Mbuf packet, ulong now, ushort port, ushort queue)
     {
         ReadOnlySpan<byte> data = packet.Data;
@@ -113,7 +112,6 @@ internal sealed class TraceRecord
     }
 
     /// <summary>Adds an event. Where there is no room the last place is written over: the end is what counts.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Add(int name, ulong now, ushort port, ushort queue, TraceEnd end)
     {
         int at = Math.Min(_count, MaxEvents - 1);
@@ -182,7 +180,6 @@ internal sealed class TraceSession
 /// <summary>Picks packets to follow where they are received. One for all queues.</summary>
 internal sealed class TraceReceiver(TraceSession session) : RxCallback
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override int OnReceived(RxQueue queue, Span<Mbuf> burst, int received)
     {
         if (session.Taken == session.Wanted)
@@ -202,7 +199,6 @@ internal sealed class TraceSender(TraceSession session) : TxCallback
     private readonly TraceRecord[] _records = new TraceRecord[session.Wanted];
     private int _count;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void OnOffered(TxQueue queue, ReadOnlySpan<Mbuf> packets)
     {
         _count = 0;
@@ -218,7 +214,6 @@ internal sealed class TraceSender(TraceSession session) : TxCallback
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void OnTaken(TxQueue queue, ReadOnlySpan<Mbuf> packets, int taken)
     {
         if (_count == 0)

@@ -48,8 +48,8 @@ public sealed class DpctlLiveTests : IDisposable
             lcore 2: busy 50 %  25.0 cycles/packet  2.000 kpps
             pool p: 75 of 100 in use (75 %)
             ring r: 2 of 8 in use (25 %)
-            drops, receive: nobody polled in time: 5, now 0 a second
-            drops, forward: ended here: 27, now 10 a second
+            drops, receive: nobody polled in time: 5, now 0 /s
+            drops, forward: ended here: 27, now 10 /s
 
             """, text.ToString());
     }
@@ -96,8 +96,8 @@ public sealed class DpctlLiveTests : IDisposable
             Net.IPv4Address.Parse("198.18.0.1"), Net.IPv4Address.Parse("198.19.0.1"), 1024, 9, 60).Frame);
         using var app = new FakeApp(_folder, new()
         {
-            ["/ethdev/list"] = "[0,1]",
-            ["/ethdev/info,0"] = """{"name":"left"}""",
+            ["/ethdev/list"] = "[0,1,1]",
+            ["/ethdev/info,0"] = """{"name":"le\u001bft"}""",
             ["/ethdev/info,1"] = """{"name":"right"}""",
             ["/dataplane/trace,3,1"] = """{"trace":9,"wanted":3}""",
             ["/dataplane/trace,0"] = """{"trace":0}""",

@@ -181,6 +181,20 @@ public sealed class PacketTraceTests : IDisposable
         Assert.Equal(0, Ask("/dataplane/trace,0").Long("trace"));
     }
 
+    [Fact]
+    public void NobodyReads_EndsByItselfAndCanBeStartedAgain()
+    {
+        using var trace = new PacketTrace(_eal, () => _ports.Ports) { Patience = TimeSpan.FromMilliseconds(20) };
+        for (int i = 0; i < 3; i++)
+        {
+            TraceSession session = trace.Start(5, null);
+            Assert.True(SpinWait.SpinUntil(() => !trace.IsOn, TimeSpan.FromMinutes(1)));
+            trace.Stop();       // waits for what ends it to be through
+            Mbuf.FreeBulk(Receive(2));
+            Assert.Equal(0, session.Taken);
+        }
+    }
+
     private JsonElement Ask(string request) => JsonDocument.Parse(_eal.Telemetry.Answer(
         Encoding.ASCII.GetBytes(request))).RootElement.EnumerateObject().First().Value;
 

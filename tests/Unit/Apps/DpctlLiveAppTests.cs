@@ -34,7 +34,7 @@ public sealed class DpctlLiveAppTests : IDisposable
         Assert.Matches(@"\n  queue rx0: [0-9.]+ [kMG]pps .* mean burst 32.0  lost 0", once.Output);
         Assert.Matches(@"\nlcore 0: busy [0-9]+ %  [0-9.]+ cycles/packet  [0-9.]+ [kMG]pps", once.Output);
         Assert.Matches(@"\npool forward_0: [0-9,]+ of [0-9,]+ in use", once.Output);
-        Assert.Matches(@"\ndrops, forward: ended here: [0-9,]+, now [0-9.]+ [kMG]a second", once.Output);
+        Assert.Matches(@"\ndrops, forward: ended here: [0-9,]+, now [0-9.]+ [kMG]/s", once.Output);
 
         using Process top = AppProcess.Start("Dpctl", "top", "-f", _prefix, "--interval", "0.1");
         while (top.StandardOutput.ReadLine() is { } line && !line.StartsWith("drops", StringComparison.Ordinal))
@@ -60,6 +60,9 @@ public sealed class DpctlLiveAppTests : IDisposable
         AppResult one = Dpctl("top", "--once", "--interval", "0.1", "--pid", $"{pids[1]}");
         Assert.True(one.Exit == 0, one.All);
         Assert.Contains($"pid {pids[1]}", one.Output, StringComparison.Ordinal);
+        AppResult first = AppProcess.Run("Dpctl", "top", "-f", _prefix + ":1", "--once", "--interval", "0.1");
+        Assert.True(first.Exit == 0, first.All);
+        Assert.StartsWith($"{_prefix}:1: Forward, pid ", first.Output, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -88,9 +91,10 @@ public sealed class DpctlLiveAppTests : IDisposable
     [Fact]
     public void Trace_QueueThatTakesAFew_TellsSentRefusedAndDropped()
     {
-        // 0 and 1, 2 and 3: what the null ports make goes into a cable that carries a thousand a second.
-        Process forward = Forward(["net_null0", "net_wire0,pps=1000", "net_null1", "net_wire1,pps=1000"]);
-        AppResult trace = Dpctl("trace", "-c", "100", "-i", "0", "--wait", "100");
+        // 0 and 1, 2 and 3: what the null ports make goes into a cable that carries ten a second. More than it holds,
+        // so that it overflows also where the forwarder had to wait for its CPU.
+        Process forward = Forward(["net_null0", "net_wire0,pps=10", "net_null1", "net_wire1,pps=10"]);
+        AppResult trace = Dpctl("trace", "-c", "1000", "-i", "0", "--wait", "100");
         Assert.True(trace.Exit == 0, trace.All);
         Assert.Matches(@"offered to net_wire0 queue 0  \+\d+ refused: queue full by net_wire0 queue 0  \+\d+ DROPPED: "
             + "transmit queue full  = ", trace.Output);

@@ -97,7 +97,7 @@ internal sealed class AppSampler(TelemetryClient client)
                 drops[reason] = drops.GetValueOrDefault(reason) + count;
         if (client.Ask("/dataplane/drops") is { ValueKind: JsonValueKind.Object } own)
             foreach (JsonProperty one in own.EnumerateObject())
-                drops[one.Name] = ((JsonElement?)own).Number(one.Name);
+                drops[JsonReads.Printable(one.Name)] = ((JsonElement?)own).Number(one.Name);
         return drops;
     }
 }

@@ -10,7 +10,17 @@ namespace Dataplane.Dpctl;
 /// <param name="Path">Its socket.</param>
 /// <param name="Pid">Its process.</param>
 /// <param name="Version">What it is: <c>Dataplane 0.1.0</c>, <c>DPDK 22.11.3</c>.</param>
-internal sealed record RunningApp(string Prefix, string Path, int Pid, string Version);
+internal sealed record RunningApp(string Prefix, string Path, int Pid, string Version)
+{
+    private const string SocketName = "dpdk_telemetry.v2";
+
+    /// <summary>Its prefix, with <c>:1</c>, <c>:2</c>, ... behind it where others had that before.</summary>
+    internal string Name => Prefix + (IsSocket(Path)
+        ? System.IO.Path.GetFileName(Path)[SocketName.Length..] : "");
+
+    internal static bool IsSocket(string path) =>
+        System.IO.Path.GetFileName(path).StartsWith(SocketName, StringComparison.Ordinal);
+}
 
 /// <summary>Asks a running application by DPDK's telemetry protocol, version 2: one datagram there, one back.</summary>
 internal sealed class TelemetryClient : IDisposable
@@ -36,7 +46,7 @@ internal sealed class TelemetryClient : IDisposable
         foreach (string folder in Entries(root, Directory.EnumerateDirectories))
             foreach (string path in Entries(folder, Directory.EnumerateFileSystemEntries))
             {
-                if (!System.IO.Path.GetFileName(path).StartsWith("dpdk_telemetry.v2", StringComparison.Ordinal))
+                if (!RunningApp.IsSocket(path))
                     continue;
                 using TelemetryClient? client = TryConnect(System.IO.Path.GetFileName(folder), path);
                 if (client != null)
@@ -53,7 +63,7 @@ internal sealed class TelemetryClient : IDisposable
     internal static TelemetryClient Connect(string? prefix, int? pid)
     {
         IReadOnlyList<RunningApp> all = FindAll();
-        RunningApp[] apps = [.. all.Where(app => (prefix == null || app.Prefix == prefix)
+        RunningApp[] apps = [.. all.Where(app => (prefix == null || prefix == app.Prefix || prefix == app.Name)
             && (pid == null || app.Pid == pid))];
         if (apps.Length == 1 && TryConnect(apps[0].Prefix, apps[0].Path) is { } client)
             return client;
@@ -110,7 +120,7 @@ internal sealed class TelemetryClient : IDisposable
             byte[] greeting = new byte[GreetingBytes];
             JsonElement info = Parse(greeting.AsSpan(0, socket.Receive(greeting)));
             var app = new RunningApp(prefix, path, info.GetProperty("pid").GetInt32(),
-                info.GetProperty("version").GetString() ?? "");
+                JsonReads.Printable(info.GetProperty("version").GetString() ?? ""));
             // Whatever it says, an answer is no more than this protocol can carry.
             int most = Math.Clamp(info.GetProperty("max_output_len").GetInt32(), 1024, 1 << 20);
             return new TelemetryClient(socket, app, most);
@@ -138,7 +148,7 @@ internal sealed class TelemetryClient : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
         }
-        return $"{app.Prefix}: {command}pid {app.Pid}, {app.Version}";
+        return $"{app.Name}: {command}pid {app.Pid}, {app.Version}";
     }
 
     private static JsonElement Parse(ReadOnlySpan<byte> json)
@@ -179,7 +189,7 @@ internal static class JsonReads
 
     /// <summary>A text by its name; null where there is none.</summary>
     internal static string? Text(this JsonElement? element, string name) =>
-        element.Get(name) is { ValueKind: JsonValueKind.String } value ? value.GetString() : null;
+        element.Get(name) is { ValueKind: JsonValueKind.String } value ? Printable(value.GetString()!) : null;
 
     /// <summary>The elements of an array by its name, or of this; empty where it is none.</summary>
     internal static IReadOnlyList<JsonElement> List(this JsonElement? element, string? name = null) =>
@@ -188,7 +198,11 @@ internal static class JsonReads
 
     /// <summary>The texts of an array by its name, or of this.</summary>
     internal static string[] Texts(this JsonElement? element, string? name = null) => [.. element.List(name)
-        .Where(one => one.ValueKind == JsonValueKind.String).Select(one => one.GetString()!)];
+        .Where(one => one.ValueKind == JsonValueKind.String).Select(one => Printable(one.GetString()!))];
+
+    /// <summary>A text without what a terminal would obey.</summary>
+    internal static string Printable(string text) =>
+        text.Any(char.IsControl) ? string.Concat(text.Where(c => !char.IsControl(c))) : text;
 
     /// <summary>The numbers of an array by its name.</summary>
     internal static long[] Numbers(this JsonElement? element, string? name = null) => [.. element.List(name)

@@ -47,6 +47,8 @@ internal static class TopCommand
         string title = TelemetryClient.Name(client.App);
         try
         {
+            // At first it compiles its answers, which takes longer than asking does: rates would be off.
+            _ = sampler.Read();
             if (isPlain || !console.Profile.Capabilities.Ansi)
             {
                 output.WriteLine(title);
@@ -54,6 +56,8 @@ internal static class TopCommand
             }
             else
             {
+                // Other verbs print lines that must not be broken; a table that is redrawn must fit.
+                console.Profile.Width = Math.Max(Console.WindowWidth, 40);
                 AppSample first = sampler.Read();
                 console.Live(Tables(title, first, first)).Start(live => Loop(sampler, interval, count, stop.Token,
                     (before, now) =>
@@ -118,7 +122,8 @@ internal static class TopCommand
         foreach ((string reason, ulong all) in now.Drops.Where(drop => drop.Value > 0))
             drops.AddRow(Markup.Escape(reason), Scale.Count(all),
                 Scale.Of(TopText.Rate(before.Drops.GetValueOrDefault(reason), all, seconds)));
-        parts.AddRange(((Table[])[ports, queues, lcores, levels, drops]).Where(table => table.Rows.Count > 0));
+        // What does not fit the terminal is cut off at its end.
+        parts.AddRange(((Table[])[ports, drops, lcores, queues, levels]).Where(table => table.Rows.Count > 0));
         return new Rows(parts);
     }
 
@@ -167,7 +172,7 @@ internal static class TopText
                     + $"({Percent(level)})");
         foreach ((string reason, ulong all) in now.Drops.Where(drop => drop.Value > 0))
             output.WriteLine($"drops, {reason}: {Scale.Count(all)}, now "
-                + $"{Scale.Of(Rate(before.Drops.GetValueOrDefault(reason), all, seconds))}a second");
+                + $"{Scale.Of(Rate(before.Drops.GetValueOrDefault(reason), all, seconds))}/s");
     }
 
     /// <summary>A second's share; counters that were set back count from 0.</summary>

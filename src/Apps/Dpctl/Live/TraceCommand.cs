@@ -100,8 +100,13 @@ internal static class TraceCommand
         return packets.Count > 0;
     }
 
-    private static Dictionary<long, string> PortNames(TelemetryClient client) => client.Ask("/ethdev/list").Numbers()
-        .ToDictionary(id => id, id => client.Ask($"/ethdev/info,{id}").Text("name") ?? $"port {id}");
+    private static Dictionary<long, string> PortNames(TelemetryClient client)
+    {
+        var names = new Dictionary<long, string>();
+        foreach (long id in client.Ask("/ethdev/list").Numbers())
+            names[id] = client.Ask($"/ethdev/info,{id}").Text("name") ?? $"port {id}";
+        return names;
+    }
 
     private static long FindPort(Dictionary<long, string> ports, string wanted)
     {
