@@ -24,7 +24,7 @@ internal sealed unsafe class XdpSocket : IDisposable
 {
     private const int BusyPollUs = 20;             // how long one poll may last; the kernel's documentation's own value
     private const uint Budget = 128;               // packets one call sends, 32 where the kernel has no such setting
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(15);
 
     private readonly string _device;
     private readonly KernelInterface _netdev;

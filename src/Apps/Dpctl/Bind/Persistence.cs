@@ -62,9 +62,13 @@ internal sealed class Persistence(Host host, Changes changes)
         .Append($"{device.Address} ] || {{ echo {device.Address} > /sys/bus/pci/devices/{device.Address}/driver/unbind")
         .Append($"; echo {device.Address} > /sys/bus/pci/drivers_probe; }}'\"\n").ToString();
 
+    // A group's node has no parent to match, and its number may be another after the restart: so it is looked up when
+    // the function is there or bound.
     private static string OwnerRule(PciDevice device, uint uid) =>
         $"ACTION==\"add\", SUBSYSTEM==\"vfio-dev\", KERNELS==\"{device.Address}\", OWNER=\"{uid}\", MODE=\"0600\"\n"
-        + $"ACTION==\"add\", SUBSYSTEM==\"vfio\", KERNEL==\"{device.IommuGroup}\", OWNER=\"{uid}\", MODE=\"0600\"\n"
+        + $"ACTION==\"add|bind\", SUBSYSTEM==\"pci\", KERNEL==\"{device.Address}\", RUN+=\"/bin/sh -c '"
+        + $"n=/dev/vfio/$$(basename $$(readlink /sys/bus/pci/devices/{device.Address}/iommu_group)); "
+        + $"[ ! -e $$n ] || {{ chown {uid} $$n; chmod 600 $$n; }}'\"\n"
         + "SUBSYSTEM==\"misc\", KERNEL==\"iommu\", MODE=\"0666\"\n";
 
     private static string RuleFile(PciAddress address) => $"{Rules}/90-dataplane-{address}.rules";
