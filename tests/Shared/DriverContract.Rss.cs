@@ -82,16 +82,19 @@ public abstract unsafe partial class DriverContract
     {
         Port port = rig.Receiver;
         Toeplitz? hash = key.IsEmpty ? null : new Toeplitz(key);
-        TestFrame[] frames = [.. Enumerable.Range(0, RssFlows).Select(flow =>
-            new TestFrame(flow) { Tcp = flow % 2 == 0, V6 = flow / 2 % 2 == 0, To = port.MacAddress })];
-        foreach (TestFrame frame in frames)
+        Dictionary<string, TestFrame> frames = Enumerable.Range(0, RssFlows).Select(flow =>
+            new TestFrame(flow) { Tcp = flow % 2 == 0, V6 = flow / 2 % 2 == 0, To = port.MacAddress })
+            .ToDictionary(frame => Convert.ToHexString(frame.Build()));
+        foreach (TestFrame frame in frames.Values)
             rig.Offer(rig.Packet(frame.Build()));
-        List<(int Queue, Mbuf Packet)> arrived = rig.Collect(RssFlows);
+        // What waited on the way while the receiver was stopped comes first.
+        List<(int Queue, Mbuf Packet)> arrived = rig.Collect(RssFlows,
+            packet => frames.ContainsKey(Convert.ToHexString(DriverRig.BytesOf(packet))));
         Assert.Equal(RssFlows, arrived.Count);
         foreach ((int queue, Mbuf packet) in arrived)
         {
             byte[] bytes = DriverRig.BytesOf(packet);
-            TestFrame frame = frames.Single(frame => bytes.AsSpan().SequenceEqual(frame.Build()));
+            TestFrame frame = frames[Convert.ToHexString(bytes)];
             uint expected = hash == null ? 0 : HashOf(hash, bytes, frame, port.Info.RssFields);
             int place = hash == null ? 0 : port.Redirection[(int)(expected % (uint)port.Redirection.Length)];
             Assert.True(place == queue, $"{frame} with hash {expected:x8} came by queue {queue}, not {place}");

@@ -169,7 +169,7 @@ public sealed unsafe partial class DriverRig : IDisposable
         bytes[28] = bytes[35];             // and addresses, for NICs that do not look at the ports of UDP
         bytes[39] = (byte)(length - 34);
         bytes[38] = (byte)(length - 34 >> 8);
-        // Linux's bridge looks at it where br_netfilter is loaded, as container engines do.
+        // A bridge on a frame's way may look at it (br_netfilter).
         ref IPv4Header ip = ref bytes.AsSpan().HeaderAt<IPv4Header>(EtherHeader.Size);
         ip.Checksum = Checksum.IPv4(in ip);
         BitConverter.TryWriteBytes(bytes.AsSpan(HeaderBytes), Magic);

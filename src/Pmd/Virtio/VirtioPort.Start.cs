@@ -27,9 +27,11 @@ internal sealed unsafe partial class VirtioPort
             OpenInterrupts();
             OpenQueues();
             _device.Run();
+            ApplySettings();
+            // Last: a queue beyond the first is on from ApplySteering on. A frame that QEMU had for one that was not yet
+            // waits for that queue's next notification, and all frames behind it.
             foreach (RxQueue queue in RxQueues)
                 ((VirtioRxQueue)queue).Announce();
-            ApplySettings();
             StartWatch();
         }
         catch
