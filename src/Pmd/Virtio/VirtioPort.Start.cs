@@ -28,8 +28,8 @@ internal sealed unsafe partial class VirtioPort
             OpenQueues();
             _device.Run();
             ApplySettings();
-            // Last: a queue beyond the first is on from ApplySteering on. A frame that QEMU had for one that was not yet
-            // waits for that queue's next notification, and all frames behind it.
+            // Last, since queues beyond the first are on from ApplySteering on: a frame that QEMU had for one before that
+            // waits for the queue's next notification, and all frames behind it.
             foreach (RxQueue queue in RxQueues)
                 ((VirtioRxQueue)queue).Announce();
             StartWatch();
