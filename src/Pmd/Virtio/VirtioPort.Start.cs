@@ -28,7 +28,7 @@ internal sealed unsafe partial class VirtioPort
             OpenQueues();
             _device.Run();
             ApplySettings();
-            // Last, since queues beyond the first are on from ApplySteering on: a frame that QEMU had for one before that
+            // Last, since queues beyond the first are on from ApplySteering on: a frame that QEMU had for one before
             // waits for the queue's next notification, and all frames behind it.
             foreach (RxQueue queue in RxQueues)
                 ((VirtioRxQueue)queue).Announce();
