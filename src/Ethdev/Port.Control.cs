@@ -5,7 +5,11 @@ namespace Dataplane;
 /// <summary>Link, MTU, addresses, receive modes, owner and events.</summary>
 public abstract unsafe partial class Port
 {
+    [ThreadStatic] private static Port? t_workingOn;    // whose parts this thread may change
+
     private readonly List<MacAddress> _addresses = [];
+    private Port? _whole;                               // what this port is a part of
+    private Action<Port>? _closing;
 
     /// <summary>Held while the port changes its state, and by those who read it from outside the control path: what
     /// telemetry shows must not go under its hands.</summary>
@@ -42,8 +46,8 @@ public abstract unsafe partial class Port
     /// <summary>The port receives frames for any multicast address.</summary>
     public bool AllMulticast { get; private set; }
 
-    /// <summary>Who said the port is theirs, or null. A word between parts of an application; nothing else is
-    /// barred.</summary>
+    /// <summary>Who said the port is theirs, or null. A word between parts of an application; nothing else is barred. A
+    /// port that is a member of another (<c>net_bonding</c>) is that one's, and then only it may change it.</summary>
     public string? Owner { get; private set; }
 
     /// <summary>The link as it is now.</summary>
@@ -181,6 +185,52 @@ public abstract unsafe partial class Port
     {
         SetOwner(owner);
         Owner = null;
+    }
+
+    /// <summary>Makes this port a part of another, which alone may change it from now on. Its owner then is the
+    /// other.</summary>
+    /// <param name="whole">The other.</param>
+    /// <param name="closing">Called when somebody closes this port, before anything is done to it. It is a part no more
+    /// then.</param>
+    /// <exception cref="DataplaneException">It is somebody else's, or started or closed.</exception>
+    internal void Join(Port whole, Action<Port> closing)
+    {
+        if (Owner == null && State is PortState.Started or PortState.Closed)
+            throw WrongState($"make a member of {whole.Name} of", State == PortState.Started ? "call Stop first"
+                : "attach it anew");
+        SetOwner(whole.Name);
+        (_whole, _closing) = (whole, closing);
+    }
+
+    /// <summary>Undoes <see cref="Join"/>; does nothing for a port of its own.</summary>
+    internal void Leave()
+    {
+        Port? whole = Interlocked.Exchange(ref _whole, null);
+        if (whole == null)
+            return;
+        _closing?.Invoke(this);
+        UnsetOwner(whole.Name);
+    }
+
+    /// <summary>Lets the calling thread change the parts of this port until the result is disposed.</summary>
+    internal WorkOnParts BeginWorkOnParts()
+    {
+        Port? before = t_workingOn;
+        t_workingOn = this;
+        return new WorkOnParts(before);
+    }
+
+    /// <summary>Ends <see cref="BeginWorkOnParts"/>.</summary>
+    internal readonly ref struct WorkOnParts(Port? before)
+    {
+        internal void Dispose() => t_workingOn = before;
+    }
+
+    private void RequireFree(string action)
+    {
+        if (Volatile.Read(ref _whole) is { } whole && t_workingOn != whole)
+            throw new DataplaneException($"cannot {action} port {Name}", why: $"it is a member of {whole.Name}, which "
+                + "sees to that", fix: $"do it to {whole.Name}, or close that first", errno: Errno.EBUSY);
     }
 
     /// <summary>For drivers: tells of an event.</summary>

@@ -59,6 +59,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <exception cref="DataplaneException">The port is started or closed, or the device refuses.</exception>
     public void Configure(PortConfig config)
     {
+        RequireFree("configure");
         using Lock.Scope held = Gate.EnterScope();
         if (State is PortState.Started or PortState.Closed)
             throw WrongState("configure", State == PortState.Started ? "call Stop first" : "attach it anew");
@@ -131,6 +132,7 @@ public abstract unsafe partial class Port : IDisposable
     /// started; or the device fails at it.</exception>
     public void Start()
     {
+        RequireFree("start");
         using Lock.Scope held = Gate.EnterScope();
         if (State is not (PortState.Configured or PortState.Stopped))
             throw WrongState("start", State switch
@@ -158,6 +160,7 @@ public abstract unsafe partial class Port : IDisposable
     /// memory.</exception>
     public void Stop()
     {
+        RequireFree("stop");
         using Lock.Scope held = Gate.EnterScope();
         if (State != PortState.Started)
             return;
@@ -186,6 +189,7 @@ public abstract unsafe partial class Port : IDisposable
     /// <exception cref="DataplaneException">The device failed; the port is closed.</exception>
     public void Dispose()
     {
+        Leave();
         using Lock.Scope held = Gate.EnterScope();
         if (State == PortState.Closed)
             return;
@@ -282,6 +286,7 @@ public abstract unsafe partial class Port : IDisposable
     // Its registers are unmapped then: to touch them would end the process.
     private void RequireOpen(string action)
     {
+        RequireFree(action);
         if (State == PortState.Closed)
             throw WrongState(action, "attach it anew");
     }
@@ -295,6 +300,7 @@ public abstract unsafe partial class Port : IDisposable
 
     private void RequireSetup(string action, int index, int count)
     {
+        RequireFree(action);
         if (State is not (PortState.Configured or PortState.Stopped))
             throw WrongState(action, State switch
             {

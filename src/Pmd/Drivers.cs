@@ -8,6 +8,6 @@ public static class Drivers
     [
         new NullPmd(), new RingPmd(), new WirePmd(), new AfPacketPmd(), new AfXdpPmd(), new PcapPmd(), new TapPmd(),
         new TunPmd(), new IgbPmd(), new IgbvfPmd(), new E1000ePmd(), new VirtioPmd(), new VirtioUserPmd(),
-        new VhostPmd(), new MemifPmd(),
+        new VhostPmd(), new MemifPmd(), new BondingPmd(),
     ];
 }

@@ -59,6 +59,9 @@ internal sealed class NetLab : IDisposable
         Host.Run("ip", "link", "set", link, "up");
     }
 
+    /// <summary>Down.</summary>
+    internal static void SetDown(string link) => Host.Run("ip", "link", "set", link, "down");
+
     /// <summary>A new namespace.</summary>
     internal string AddNamespace(string prefix)
     {

@@ -30,6 +30,8 @@ public partial class HouseRulesTests
         "src/Pmd/Vhost/VhostPort.cs", "src/Pmd/Vhost/VhostPort.Connect.cs", "src/Pmd/Virtio/VhostUserTransport.cs",
         "src/Pmd/Virtio/VirtioPort.Control.cs", "src/Pmd/Virtio/VirtioPort.Start.cs",
         "src/Pmd/AfXdp/Stats.cs",
+        "src/Pmd/Bonding/BondingPort.cs", "src/Pmd/Bonding/BondingPort.Monitor.cs",
+        "src/Pmd/Bonding/BondingPort.Control.cs", "src/Pmd/Bonding/Member.cs",
         "src/Pmd/Memif/MemifGate.cs", "src/Pmd/Memif/MemifListener.cs",
         "src/Pmd/AfPacket/RxQueue.cs",      // its lock orders closing and statistics; receiving does not take it
     ];
