@@ -66,7 +66,7 @@ public sealed class BondingLinuxTests
         var links = new string[2];
         for (int i = 0; i < links.Length; i++)
         {
-            (links[i], string theirs) = lab.AddVeth("l");
+            (links[i], string theirs) = lab.AddVeth($"l{i}");
             Host.Run("ip", "link", "set", theirs, "down");
             Host.Run("ip", "link", "set", theirs, "netns", space);
             Host.Run("ip", "-n", space, "link", "set", theirs, "master", "bond0");
