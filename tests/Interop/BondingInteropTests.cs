@@ -19,7 +19,7 @@ public sealed class BondingInteropTests
         rig.Ports.Attach($"net_af_packet0,iface={ours0}");
         rig.Ports.Attach($"net_af_packet1,iface={ours1}");
         Port bond = rig.Ports.Attach(
-            "net_bonding0,mode=4,xmit_policy=l34,member=net_af_packet0,member=net_af_packet1");
+            "net_bonding0,mode=4,xmit_policy=l34,lacp_rate=fast,member=net_af_packet0,member=net_af_packet1");
         rig.Start(bond, new PortConfig());
         using var testpmd = new TestpmdProcess($"net_af_packet0,iface={theirs0}", "flowgen",
             ["--vdev", $"net_af_packet1,iface={theirs1}", "--vdev",

@@ -32,7 +32,7 @@ internal sealed partial class BondingPort
         {
             LacpLink lacp = member.Lacp!;
             LacpMachine machine = lacp.Machine;
-            machine.SetLink(member.Link.Up && _linkWanted, KeyOf(member.Link), now);
+            machine.SetLink(member.Link.Up && !member.HasBounced && _linkWanted, KeyOf(member.Link), now);
             if (!member.IsOut)
                 lacp.Process(now, member.OwnMac, answer => lacp.MarkersAnswered += Enclose(member, answer) ? 1ul : 0);
             machine.Advance(now);

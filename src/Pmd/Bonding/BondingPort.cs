@@ -167,6 +167,8 @@ internal sealed partial class BondingPort : Port
         ?? throw new ConfigException($"device '{Name}': member={name} is no port",
             fix: "name ports made before this one, as in --vdev net_ring0 --vdev net_bonding0,mode=1,member=net_ring0");
 
+    private Member MemberOf(Port port) => _members.Single(member => member.Port == port);
+
     private void RequireMember()
     {
         if (!Usable.Any())
@@ -187,11 +189,11 @@ internal sealed partial class BondingPort : Port
     {
         if (what is PortEvent.Removed or PortEvent.ResetNeeded)
         {
-            foreach (Member member in _members)
-                if (member.Port == port)
-                    member.MarkOut(what == PortEvent.Removed);
+            MemberOf(port).MarkOut(what == PortEvent.Removed);
             LogLost(_log, Name, port.Name, what);
         }
+        if (what == PortEvent.LinkChanged)
+            MemberOf(port).NoteLinkChange();
         if (what != PortEvent.Closed)
             LookSoon();
     }
@@ -203,7 +205,7 @@ internal sealed partial class BondingPort : Port
             return;
         lock (_lock)
         {
-            Member member = _members.Single(member => member.Port == port);
+            Member member = MemberOf(port);
             member.MarkOut(forGood: true);
             if (_monitoring)
                 Update();

@@ -42,14 +42,19 @@ internal sealed class Member
     /// <summary>Its end of LACP; null in other modes.</summary>
     internal LacpLink? Lacp { get; set; }
 
+    /// <summary>The link went down and came up between two looks: LACP begins anew.</summary>
+    internal bool HasBounced { get; private set; }
+
     private LinkStatus _seen;
     private long _seenSince;
+    private bool _told;
 
     /// <summary>The bond starts: nothing is known.</summary>
     internal void Forget()
     {
         IsOut = IsGone;
         (Link, _seen, _seenSince) = (default, default, long.MinValue / 2);
+        (HasBounced, _told) = (false, false);
     }
 
     /// <summary>It is used no more before the bond is started again, or never. Any thread.</summary>
@@ -59,13 +64,19 @@ internal sealed class Member
         IsOut = true;
     }
 
+    /// <summary>The port tells that its link has changed. Any thread.</summary>
+    internal void NoteLinkChange() => Volatile.Write(ref _told, true);
+
     /// <summary>Looks at the link.</summary>
     /// <param name="now">Milliseconds.</param>
     /// <param name="upDelay">How long it must be up before that counts.</param>
     /// <param name="downDelay">How long it must be down before that counts.</param>
     internal void Look(long now, int upDelay, int downDelay)
     {
+        bool told = Volatile.Read(ref _told);
         LinkStatus link = IsOut ? default : Port.GetLink();
+        HasBounced = told && link.Up && Link.Up;
+        _told = false;      // what a port tells while it is asked is in its answer
         if (link.Up != _seen.Up)
             _seenSince = now;
         _seen = link;
