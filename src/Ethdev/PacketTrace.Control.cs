@@ -13,7 +13,9 @@ public sealed partial class PacketTrace : IDisposable
 
     internal const int Received = 0, Offered = 1, Sent = 2, Refused = 3;
 
-    /// <summary>Records of one answer: with all their events they fit what telemetry can carry.</summary>
+    /// <summary>Records of one answer. With all their events and the longest names, none of which is written longer
+    /// than it is, they fit <see cref="TelemetryValue.MaxOutputBytes"/>; a reader sees by their index that all did.
+    /// </summary>
     internal const int PageRecords = 12;
 
     private readonly Lock _lock = new();
@@ -26,6 +28,7 @@ public sealed partial class PacketTrace : IDisposable
     private Alarm? _alarm;      // pending: looks whether anybody still reads
     private long _lastAsked;
     private int _lastId;
+    private bool _disposed;
 
     internal PacketTrace(Eal eal, Func<IReadOnlyList<Port>> ports)
     {
@@ -41,13 +44,14 @@ public sealed partial class PacketTrace : IDisposable
 
     /// <summary>A stage or a reason to drop packets, by a name for people, e.g. <c>no route</c>. Control path, at
     /// start-up.</summary>
-    /// <param name="name">At most 40 characters.</param>
+    /// <param name="name">At most 40 printable ASCII characters, quotes and backslashes apart.</param>
     /// <returns>What <see cref="Stage"/> and <see cref="Drop"/> take; the same for the same name.</returns>
-    /// <exception cref="ConfigException">It is empty or too long.</exception>
+    /// <exception cref="ConfigException">It is empty, too long or of other characters.</exception>
     public int AddName(string name)
     {
-        if (name.Length is 0 or > 40)
-            throw new ConfigException($"'{name}' cannot name a stage of a packet's way", "it has 1 to 40 characters");
+        if (name.Length is 0 or > 40 || name.Any(c => c is < ' ' or > '~' or '"' or '\\'))
+            throw new ConfigException($"'{name}' cannot name a stage of a packet's way",
+                "it has 1 to 40 printable ASCII characters, none of them a quote or a backslash");
         lock (_lock)
         {
             int at = _names.IndexOf(name, Refused + 1);
@@ -69,6 +73,7 @@ public sealed partial class PacketTrace : IDisposable
         Alarm? alarm;
         lock (_lock)
         {
+            _disposed = true;   // a request that is being answered just now may still want to start one
             Stop();
             (alarm, _alarm) = (_alarm, null);
         }
@@ -78,19 +83,21 @@ public sealed partial class PacketTrace : IDisposable
     /// <summary>Follows the next packets received; a trace that runs is ended.</summary>
     /// <param name="count">1 to <see cref="MaxPackets"/>.</param>
     /// <param name="port">Only of this port; null: of all.</param>
+    /// <exception cref="ObjectDisposedException">It is.</exception>
     internal TraceSession Start(int count, Port? port)
     {
         Compile();
         lock (_lock)
         {
+            ObjectDisposedException.ThrowIf(_disposed, this);
             Stop();
+            _alarm ??= _eal.Alarms.Set(Patience, EndAbandoned);
             var session = new TraceSession(_lastId = _lastId % short.MaxValue + 1, count,
                 MbufDynamic.RegisterField<uint>(_eal.Memory, "dataplane_trace"),
                 MbufDynamic.RegisterFlag(_eal.Memory, "dataplane_trace"));
             Volatile.Write(ref _session, session);
             Volatile.Write(ref _isOn, true);
             _lastAsked = Environment.TickCount64;
-            _alarm ??= _eal.Alarms.Set(Patience, EndAbandoned);
             // Senders first: a packet must not be met before the place where it will end.
             IReadOnlyList<Port> ports = _ports();
             foreach (Port one in ports)
@@ -186,14 +193,16 @@ public sealed partial class PacketTrace : IDisposable
         int taken = session.Taken;
         var packets = new TelemetryArray();
         for (int i = (int)Math.Min(first, int.MaxValue); i < taken && i - first < PageRecords; i++)
-            packets.Add(Tell(session[i]));
+            packets.Add(Tell(i, session[i]));
         bool isDone = taken == session.Wanted;
         for (int i = 0; i < taken && isDone; i++)
             isDone = session[i].End != TraceEnd.Open;
-        if (isDone)
-            Stop();
         lock (_lock)
+        {
+            if (isDone && _session == session)
+                Stop();
             _lastAsked = Environment.TickCount64;
+        }
         return new()
         {
             { "trace", session.Id }, { "on", IsOn ? 1L : 0L }, { "wanted", session.Wanted }, { "taken", taken },
@@ -205,31 +214,31 @@ public sealed partial class PacketTrace : IDisposable
     {
         lock (_lock)
         {
-            if (_alarm == null)
-                return;     // disposed
+            if (_disposed)
+                return;
             if (IsOn && Environment.TickCount64 - _lastAsked >= Patience.TotalMilliseconds)
                 Stop();
             _alarm = IsOn ? _eal.Alarms.Set(Patience, EndAbandoned) : null;
         }
     }
 
-    private TelemetryDict Tell(TraceRecord record)
+    private TelemetryDict Tell(int index, TraceRecord record)
     {
         TraceEnd end = record.End;      // before the events: those of the end are then there
         TelemetryArray stages = [], cycles = [], ports = [], queues = [];
         foreach (TraceEvent one in record.Events)
         {
             lock (_lock)
-                stages.Add(_names[one.Name]);
+                stages.Add((uint)one.Name < (uint)_names.Count ? _names[one.Name] : $"(no name: {one.Name})");
             cycles.Add(one.Cycles);
             ports.Add(one.Port == MbufHeader.NoPort ? -1L : one.Port);
             queues.Add(one.Queue);
         }
         return new()
         {
-            { "end", end.ToString().ToLower(CultureInfo.InvariantCulture) }, { "lcore", record.Lcore },
-            { "length", record.Length }, { "header", Convert.ToHexString(record.Header) }, { "stages", stages },
-            { "cycles", cycles }, { "ports", ports }, { "queues", queues },
+            { "index", index }, { "end", end.ToString().ToLower(CultureInfo.InvariantCulture) },
+            { "lcore", record.Lcore }, { "length", record.Length }, { "header", Convert.ToHexString(record.Header) },
+            { "stages", stages }, { "cycles", cycles }, { "ports", ports }, { "queues", queues },
         };
     }
 }

@@ -161,10 +161,13 @@ internal sealed unsafe class UnixSocket : IDisposable
                 message.msg_control = control;
                 message.msg_controllen = (nuint)(HeaderSize + (files.Length * sizeof(int) + 7 & ~7));
             }
-            nint sent = Socket.sendmsg(Socket.Fd(Handle), &message, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+            nint sent;
+            do
+                sent = Socket.sendmsg(Socket.Fd(Handle), &message, Socket.MSG_DONTWAIT | Socket.MSG_NOSIGNAL);
+            while (sent < 0 && (Errno)Marshal.GetLastPInvokeError() == Errno.EINTR);
             if (sent >= 0)
                 return (int)sent;
-            return (Errno)Marshal.GetLastPInvokeError() is Errno.EAGAIN or Errno.EINTR ? -1
+            return (Errno)Marshal.GetLastPInvokeError() == Errno.EAGAIN ? -1
                 : throw NativeException.FromErrno("sendmsg");
         }
     }

@@ -139,6 +139,40 @@ public sealed class ControlSocketTests : IDisposable
         Assert.Null(none.Control.SocketPath);
     }
 
+    [Fact]
+    public void Find_OneThatCannotBeHad_DoesNotHideTheOther()
+    {
+        string path = Path.Combine(TelemetrySocket.RuntimeDirectory(_prefix), ControlService.FileName + ":a");
+        using (UnixSocket.Listen(path, Native.Socket.SOCK_STREAM))
+        {
+            using (var connection = ControlConnection.Find(_prefix, null))
+                connection.Ask(ControlType.Hello, [], []);
+            _eal.Dispose();
+            var e = Assert.Throws<DataplaneException>(() => ControlConnection.Find(_prefix, null));
+            Assert.Equal(Errno.EPROTOTYPE, e.Errno);
+            Assert.Contains(path, e.Message, StringComparison.Ordinal);
+        }
+        Directory.Delete(TelemetrySocket.RuntimeDirectory(_prefix));
+    }
+
+    [Fact]
+    public void OneTooMany_IsToldWhyBeforeOrAfterItAsks()
+    {
+        ControlConnection[] all = [.. Enumerable.Range(0, 10).Select(_ => ControlConnection.Find(_prefix, null))];
+        foreach (ControlConnection one in all)
+            one.Ask(ControlType.Hello, [], []);
+        for (int i = 0; i < 50; i++)
+        {
+            using var another = ControlConnection.Find(_prefix, null);
+            if (i % 2 == 0)
+                Assert.True(SpinWait.SpinUntil(another.IsGone, s_patience));
+            var e = Assert.Throws<DataplaneException>(() => another.Ask(ControlType.Hello, [], []));
+            Assert.Equal(Errno.EBUSY, e.Errno);
+            Assert.Contains("10 others", e.Message, StringComparison.Ordinal);
+        }
+        Array.ForEach(all, one => one.Dispose());
+    }
+
     /// <summary>Whatever is sent has an answer, a refusal where it makes no sense.</summary>
     [Fact]
     public void MutatedMessages_AreAnswered()

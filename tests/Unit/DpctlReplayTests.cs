@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Dataplane.Dpctl;
 using Dataplane.Pmd;
 
@@ -190,6 +191,16 @@ public sealed class DpctlReplayTests : IDisposable
         File.WriteAllBytes(_folder["empty"], good[..24]);
         Assert.Contains("empty", Assert.Throws<ConfigException>(() => ReplayFile.Scan(_folder["empty"])).Message);
         Assert.Contains("comma", Assert.Throws<ConfigException>(() => ReplayFile.Scan("a,b.pcap")).Message);
+    }
+
+    [Fact]
+    public void Scan_Pipe_IsRefusedAtOnce()
+    {
+        using (Process make = Process.Start("mkfifo", [_folder["pipe"]]))
+            make.WaitForExit();
+        using var writer = new FileStream(_folder["pipe"], FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, 0);
+        writer.Write(PcapBytes.File([new(1, Bytes(0, 60))], new TestFormat()));
+        Assert.Contains("read twice", Assert.Throws<ConfigException>(() => ReplayFile.Scan(_folder["pipe"])).Message);
     }
 
     private static ReplayFile FileOf(ulong packets, ulong nanoseconds) =>

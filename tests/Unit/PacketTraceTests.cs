@@ -159,6 +159,8 @@ public sealed class PacketTraceTests : IDisposable
         Assert.Equal(JsonValueKind.Null, Ask("/dataplane/trace/read,0").ValueKind);
         long id = Ask("/dataplane/trace,30").Long("trace");
         int longName = _ports.Trace.AddName(new string('n', 40));
+        Assert.All(["", new string('n', 41), "quote\"", "back\\slash", "\u00e4", "\n"], name =>
+            Assert.Throws<ConfigException>(() => _ports.Trace.AddName(name)));
         Span<Mbuf> burst = Receive(30);
         for (int i = 0; i < TraceRecord.MaxEvents; i++)
             _ports.Trace.Stage(burst, longName);
@@ -169,7 +171,8 @@ public sealed class PacketTraceTests : IDisposable
             Assert.Equal((id, 1, 30), (page.Long("trace"), page.Long("on"), page.Long("taken")));
             read.AddRange(page.GetProperty("packets").EnumerateArray());
         }
-        Assert.Equal(30, read.Count);       // however long they are, none was left out of a page
+        // However long they are, none was left out of a page.
+        Assert.Equal(Enumerable.Range(0, 30).Select(i => (long)i), read.Select(packet => packet.Long("index")));
         Assert.All(read, packet => Assert.Equal("open", packet.GetProperty("end").GetString()));
         Assert.Equal(Convert.ToHexString(DriverRig.Expected(29, 80).AsSpan(0, 60)),
             read[29].GetProperty("header").GetString());
@@ -179,6 +182,38 @@ public sealed class PacketTraceTests : IDisposable
         Assert.False(_ports.Trace.IsOn);
         Free(_near);
         Assert.Equal(0, Ask("/dataplane/trace,0").Long("trace"));
+    }
+
+    [Fact]
+    public void Stage_NumberThatNobodyGaveOut_IsToldAsSuch()
+    {
+        Ask("/dataplane/trace,2");
+        Span<Mbuf> burst = Receive(2);
+        _ports.Trace.Stage(burst[..1], 77);
+        _ports.Trace.Drop(burst[1..], -1);
+        Mbuf.FreeBulk(burst);
+        JsonElement[] read = [.. Ask("/dataplane/trace/read,0").GetProperty("packets").EnumerateArray()];
+        Assert.Equal(["(no name: 77)", "(no name: -1)"], read.Select(packet =>
+            packet.GetProperty("stages")[1].GetString()));
+    }
+
+    /// <summary>Ended while its alarm goes off: neither waits for the other, and nothing begins afterwards.</summary>
+    [Fact]
+    public async Task Dispose_WhileItEndsByItself_IsFinal()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        await Task.Run(() =>
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                var trace = new PacketTrace(_eal, () => _ports.Ports) { Patience = TimeSpan.FromMicroseconds(i) };
+                trace.Start(1, null);
+                trace.Dispose();
+                Assert.False(trace.IsOn);
+                Assert.Throws<ObjectDisposedException>(() => trace.Start(1, null));
+                Assert.False(trace.IsOn);
+            }
+        }, cancel).WaitAsync(TimeSpan.FromMinutes(2), cancel);
     }
 
     [Fact]

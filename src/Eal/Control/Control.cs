@@ -45,7 +45,7 @@ internal sealed partial class Control
     internal LocalAnswer Answer(LocalClient client, ReadOnlySpan<byte> message)
     {
         if (!ControlHeader.TryParse(message, out ControlHeader header, out ReadOnlySpan<byte> body))
-            return Refuse(default, Errno.EBADMSG, "no message of this protocol, or not whole");
+            return Refuse(ControlType.None, Errno.EBADMSG, "no message of this protocol, or not whole");
         ControlHandler? handler;
         lock (_lock)
             handler = _handlers.GetValueOrDefault(header.Type);
@@ -67,7 +67,7 @@ internal sealed partial class Control
         }
     }
 
-    private static LocalAnswer Refuse(ControlType type, Errno error, string why) =>
+    internal static LocalAnswer Refuse(ControlType type, Errno error, string why) =>
         new(ControlHeader.Frame(type, error, Encoding.UTF8.GetBytes(why)));
 
     private void Remove(ControlType type, ControlHandler handler)

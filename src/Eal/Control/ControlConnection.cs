@@ -27,8 +27,19 @@ internal sealed class ControlConnection : IDisposable
 
     /// <summary>Connects to the application at a socket.</summary>
     /// <exception cref="NativeException">Nobody listens there, or we may not.</exception>
-    internal static ControlConnection Open(string path) =>
-        new(UnixSocket.Connect(path, Native.Socket.SOCK_SEQPACKET));
+    internal static ControlConnection Open(string path)
+    {
+        UnixSocket socket = UnixSocket.Connect(path, Native.Socket.SOCK_SEQPACKET);
+        try
+        {
+            return new(socket);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Connects to the one application that runs with a file prefix, or to a process of them.</summary>
     /// <param name="prefix">Its <c>--file-prefix</c>.</param>
@@ -38,6 +49,7 @@ internal sealed class ControlConnection : IDisposable
     {
         string directory = TelemetrySocket.RuntimeDirectory(prefix);
         var found = new List<ControlConnection>();
+        NativeException? failure = null;
         foreach (string path in Directory.Exists(directory)
             ? Directory.GetFiles(directory, ControlService.FileName + "*") : [])
         {
@@ -45,9 +57,12 @@ internal sealed class ControlConnection : IDisposable
             {
                 found.Add(Open(path));
             }
-            catch (NativeException e) when (e.Errno is Errno.ECONNREFUSED or Errno.ENOENT)
+            catch (NativeException e)
             {
-                // what a process left that was killed, or one that ended just now
+                // One that is not to be had does not hide the others. ECONNREFUSED, ENOENT: what a process left that
+                // was killed, or one that ended just now.
+                if (e.Errno is not (Errno.ECONNREFUSED or Errno.ENOENT))
+                    failure ??= e;
             }
         }
         ControlConnection[] wanted = [.. found.Where(one => processId == null || one.ProcessId == processId)];
@@ -64,9 +79,10 @@ internal sealed class ControlConnection : IDisposable
                 "say which: --pid PID")
             : new DataplaneException($"no application to attach to: file prefix '{prefix}'"
                 + (processId == null ? "" : $", process {processId}"),
-                pids.Length > 0 ? $"the processes there are {pids}" : $"nobody listens in {directory}",
+                pids.Length > 0 ? $"the processes there are {pids}" : failure?.Message
+                    ?? $"nobody listens in {directory}",
                 "give its own --file-prefix, run as its user, and start it without --no-telemetry and --in-memory",
-                "docs/capture.md", Errno.ENOENT);
+                "docs/capture.md", pids.Length > 0 || failure == null ? Errno.ENOENT : failure.Errno);
     }
 
     /// <summary>Asks and waits for the answer.</summary>
@@ -77,15 +93,22 @@ internal sealed class ControlConnection : IDisposable
     internal byte[] Ask(ControlType type, ReadOnlySpan<byte> body, List<SafeFileHandle> files)
     {
         byte[] request = ControlHeader.Frame(type, Errno.None, body);
-        if (_socket.Send(request) != request.Length)
-            throw new DataplaneException($"process {ProcessId} does not read its control socket",
-                errno: Errno.ETIMEDOUT);
+        try
+        {
+            if (_socket.Send(request) != request.Length)
+                throw new DataplaneException($"process {ProcessId} does not read its control socket",
+                    errno: Errno.ETIMEDOUT);
+        }
+        catch (NativeException e) when (e.Errno is Errno.EPIPE or Errno.ECONNRESET)
+        {
+            // It closed the connection; why, it said before.
+        }
         int length = Receive(files);
         if (!ControlHeader.TryParse(_buffer.AsSpan(0, length), out ControlHeader header,
-            out ReadOnlySpan<byte> answer) || header.Type != type)
+            out ReadOnlySpan<byte> answer) || header.Type != type && header.Type != ControlType.None)
             throw new DataplaneException($"process {ProcessId} gave no answer of the control protocol",
                 errno: Errno.EBADMSG);
-        if (header.Error != Errno.None)
+        if (header.Error != Errno.None || header.Type != type)
             throw new DataplaneException($"process {ProcessId} refused: {Encoding.UTF8.GetString(answer)}",
                 errno: header.Error);
         return answer.ToArray();
@@ -109,9 +132,18 @@ internal sealed class ControlConnection : IDisposable
     {
         Span<epoll_event> one = stackalloc epoll_event[1];
         long end = Environment.TickCount64 + (long)s_patience.TotalMilliseconds;
-        while (true)
+        for (bool wasReset = false; ;)
         {
-            int length = _socket.Receive(_buffer, files);
+            int length;
+            try
+            {
+                length = _socket.Receive(_buffer, files);
+            }
+            catch (NativeException e) when (e.Errno == Errno.ECONNRESET && !wasReset)
+            {
+                wasReset = true;    // the kernel tells that once, and then what was said before
+                continue;
+            }
             if (length > 0)
                 return length;
             long left = end - Environment.TickCount64;

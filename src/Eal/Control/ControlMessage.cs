@@ -5,6 +5,9 @@ namespace Dataplane;
 /// <summary>What a message of the control socket is about. Numbers are for good.</summary>
 internal enum ControlType : ushort
 {
+    /// <summary>Of an answer alone, with an error: to a message without a type, or to who is not served at all, before
+    /// it asked.</summary>
+    None = 0,
     /// <summary>No body; the answer is the process's name and arguments, joined by zero bytes.</summary>
     Hello = 1,
     /// <summary><c>CaptureRequest</c> and the filter; the answer is <c>CaptureReply</c> with two

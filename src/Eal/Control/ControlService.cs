@@ -16,6 +16,9 @@ internal sealed class ControlService(Control control, TelemetrySocket socket) : 
     internal override bool IsWelcome(UnixSocket client) => client.Peer.uid is 0 || client.Peer.uid == Unistd.geteuid();
 
     /// <inheritdoc/>
+    internal override LocalAnswer? Refusal(Errno error, string why) => Control.Refuse(ControlType.None, error, why);
+
+    /// <inheritdoc/>
     internal override LocalAnswer Answer(LocalClient client, ReadOnlySpan<byte> request) =>
         control.Answer(client, request);
 }

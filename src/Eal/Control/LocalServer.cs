@@ -106,9 +106,14 @@ internal sealed partial class LocalServer : IDisposable
         var client = new LocalClient(++_lastId, service, socket);
         try
         {
-            if (_clients.Values.Count(other => other.Service == service) >= MaxClients || !service.IsWelcome(socket))
+            bool isFull = _clients.Values.Count(other => other.Service == service) >= MaxClients;
+            if (isFull || !service.IsWelcome(socket))
             {
-                socket.Dispose();
+                LocalAnswer? refusal = isFull ? service.Refusal(Errno.EBUSY, $"it serves {MaxClients} others already")
+                    : service.Refusal(Errno.EACCES, "it serves its own user and root alone");
+                if (refusal is { } words)
+                    client.Send(words);
+                client.Dispose();
                 return;
             }
             Epoll.Add(_set, socket.Handle, client.Id);

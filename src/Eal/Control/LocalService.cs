@@ -23,6 +23,9 @@ internal abstract class LocalService(TelemetrySocket socket)
     /// <summary>Whether who connected may.</summary>
     internal virtual bool IsWelcome(UnixSocket client) => true;
 
+    /// <summary>What one who is not served hears before the connection ends; null: nothing.</summary>
+    internal virtual LocalAnswer? Refusal(Errno error, string why) => null;
+
     /// <summary>Answers one message, whatever it is. Never throws.</summary>
     internal abstract LocalAnswer Answer(LocalClient client, ReadOnlySpan<byte> request);
 }

@@ -38,6 +38,12 @@ internal sealed class TelemetryClient : IDisposable
 
     internal RunningApp App { get; }
 
+    /// <summary>How long an answer may take.</summary>
+    internal int PatienceMilliseconds
+    {
+        set => _socket.ReceiveTimeout = value;
+    }
+
     /// <summary>The applications of this user that answer, by prefix and then by age.</summary>
     internal static IReadOnlyList<RunningApp> FindAll()
     {
@@ -81,6 +87,7 @@ internal sealed class TelemetryClient : IDisposable
     /// <returns>What is behind the command in the answer; null where it has no such command, or nothing to
     /// say.</returns>
     /// <exception cref="TelemetryEndedException">The application has ended.</exception>
+    /// <exception cref="DataplaneException">It does not answer, or not by the protocol.</exception>
     internal JsonElement? Ask(string command)
     {
         try
@@ -91,6 +98,11 @@ internal sealed class TelemetryClient : IDisposable
                 throw new TelemetryEndedException(App, null);
             JsonElement answer = Parse(_answer.AsSpan(0, length)).EnumerateObject().First().Value;
             return answer.ValueKind == JsonValueKind.Null ? null : answer;
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.TimedOut)
+        {
+            throw new DataplaneException($"{Name(App)} does not answer",
+                $"nothing came for {_socket.ReceiveTimeout / 1e3} s", errno: Errno.ETIMEDOUT, inner: e);
         }
         catch (SocketException e)
         {

@@ -86,12 +86,17 @@ internal static class TraceCommand
 
     /// <summary>Prints the packets of a page that have ended, in order.</summary>
     /// <returns>True when there may be more at once.</returns>
+    /// <exception cref="DataplaneException">One is left out.</exception>
     private static bool Show(JsonElement? page, Dictionary<long, string> ports, bool alsoOpen, ref int shown,
         TextWriter output)
     {
         IReadOnlyList<JsonElement> packets = page.List("packets");
+        int asked = shown;
         foreach (JsonElement? packet in packets.Select(one => (JsonElement?)one))
         {
+            if (packet.Get("index") != null && packet.Number("index") != (ulong)shown)
+                return shown > asked ? true     // asked for once more
+                    : throw new DataplaneException($"the application leaves out packet #{shown + 1}");
             if (packet.Text("end") == "open" && !alsoOpen)
                 return false;
             foreach (string line in TraceText.Lines(++shown, packet, page.Number("hz"), ports))

@@ -80,10 +80,14 @@ internal static class ReplayCommand
                 + (run.Port.GetLink().Up ? "" : "; its link is down"));
         if (run.EndedEarly)
             error.WriteLine($"dpctl: {options.File} became shorter while it was replayed");
+        if (run.Interrupted)
+            error.WriteLine($"dpctl: interrupted: {Scale.Count(counters.Sent)} "
+                + (options.Loop == 0 ? "packets" : $"of {Scale.Count(run.Planned)} packets") + " were sent");
         bool accounted = counters.Read == counters.Sent + counters.Dropped && run.PoolLeaks == 0;
-        output.WriteLine(accounted ? "every packet accounted for" : $"NOT ACCOUNTED FOR: {counters.Read} read, "
+        output.WriteLine(accounted ? run.Interrupted ? "every packet that was read is accounted for"
+            : "every packet accounted for" : $"NOT ACCOUNTED FOR: {counters.Read} read, "
             + $"{counters.Sent} sent, {counters.Dropped} dropped, {run.PoolLeaks} mbufs missing from the pool");
-        return accounted && !run.GaveUp && !run.EndedEarly && run.PortErrors == 0 ? CommandLine.Ok
-            : CommandLine.Failed;
+        return accounted && !run.GaveUp && !run.EndedEarly && !run.Interrupted && run.PortErrors == 0
+            ? CommandLine.Ok : CommandLine.Failed;
     }
 }

@@ -1,4 +1,7 @@
+using System.Runtime.InteropServices;
+using Dataplane.Native;
 using Dataplane.Pmd;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Dpctl;
 
@@ -24,7 +27,7 @@ internal sealed record ReplayFile(string Path, ulong Packets, ulong Bytes, ulong
         if (path.Contains(','))
             throw new ConfigException($"'{path}' cannot be replayed", "a comma parts the arguments of a device",
                 "give it another name: ln -s FILE other-name.pcap");
-        if (File.Exists(path) && (File.GetAttributes(path) & FileAttributes.Device) != 0)
+        if (IsStream(path))
             throw new ConfigException($"'{path}' cannot be replayed", "it is read twice, and is no file",
                 "save it to a file first");
         using PcapReader reader = PcapReader.Open("replay", path);
@@ -56,5 +59,14 @@ internal sealed record ReplayFile(string Path, ulong Packets, ulong Bytes, ulong
                 : $"none of its {skipped} packets is an Ethernet frame");
         return file with { Packets = packets, Bytes = bytes, Skipped = skipped, CutShort = cut, Longest = (int)longest,
             Nanoseconds = last - first, Backwards = backwards };
+    }
+
+    /// <summary>A pipe or a terminal: what is read of it is gone.</summary>
+    private static bool IsStream(string path)
+    {
+        // O_NONBLOCK: a FIFO is not waited for until somebody writes to it.
+        using SafeFileHandle file = Fcntl.open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC | Fcntl.O_NONBLOCK, 0);
+        return !file.IsInvalid && Fcntl.lseek(file, 0, Fcntl.SEEK_END) < 0
+            && (Errno)Marshal.GetLastPInvokeError() == Errno.ESPIPE;
     }
 }

@@ -46,7 +46,8 @@ internal static class ReplayVerb
             mtu = Whole("--mtu", "MTU to give the port, bytes; 0: as it is.", 0, 0, 65535),
             burst = Whole("--burst", "Packets per call.", 32, 1, 512);
         var command = new Command(Name, "Send a capture file by any port: dpctl replay [EAL options --] FILE --port "
-            + "PORT. Every packet is counted, and how late it went. Exit code 2: not every packet was sent.")
+            + "PORT. Every packet is counted, and how late it went. Exit code 2: not every packet was sent, also "
+            + "because it was interrupted; --duration may end it early, and an interrupt what goes on for ever.")
         { file, port, rate, original, speed, top, loop, duration, mtu, burst, period, check };
         command.Validators.Add(result =>
         {

@@ -59,6 +59,14 @@ internal sealed class ReplayRun : IDisposable
 
     internal bool EndedEarly => _sender!.EndedEarly;
 
+    /// <summary>Somebody interrupted it before all was sent or the time was over. One without such an end can only
+    /// end so.</summary>
+    internal bool Interrupted => !_sender!.IsDone && Counters.Sent < Planned
+        && (_options.Loop > 0 || _options.DurationSeconds > 0);
+
+    /// <summary>Packets of all passes; <see cref="ulong.MaxValue"/> for ever.</summary>
+    internal ulong Planned { get; private set; }
+
     /// <summary>Packets the port took and did not send.</summary>
     internal ulong PortErrors { get; private set; }
 
@@ -71,9 +79,9 @@ internal sealed class ReplayRun : IDisposable
         PcapRxQueue source = OpenSource();
         ulong passes = _options.Loop == 0 ? ulong.MaxValue : (ulong)_options.Loop;
         ulong duration = _options.DurationSeconds > 0 ? Tsc.FromSeconds(_options.DurationSeconds) : ulong.MaxValue;
-        var plan = new ReplayPlan(_file.Packets, passes > ulong.MaxValue / _file.Packets ? ulong.MaxValue
-            : passes * _file.Packets, duration, Tsc.FromSeconds(PatienceSeconds), Tsc.FromMicroseconds(QuietUs),
-            _options.Rate.Timing != ReplayTiming.Top, _options.Burst);
+        Planned = passes > ulong.MaxValue / _file.Packets ? ulong.MaxValue : passes * _file.Packets;
+        var plan = new ReplayPlan(_file.Packets, Planned, duration, Tsc.FromSeconds(PatienceSeconds),
+            Tsc.FromMicroseconds(QuietUs), _options.Rate.Timing != ReplayTiming.Top, _options.Burst);
         _sender = new ReplaySender<TscClock>(source, Port.TxQueues[0], Port.RxQueues[0],
             MbufDynamic.RegisterField<ulong>(_eal.Memory, MbufDynamic.TimestampField), plan,
             new ReplayPace(_options.Rate, Tsc.Hz, _file), default);
