@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Microsoft.Extensions.Logging;
 
 namespace Dataplane;
@@ -14,13 +13,12 @@ public sealed partial class Eal : IDisposable
 {
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromSeconds(10);
 
-    private readonly List<PosixSignalRegistration> _signals = [];
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lifeLock = new();
     private readonly ILogger _logger;
     private PciBus? _pci;
     private LocalServer? _localServer;
-    private long _signalled;   // Environment.TickCount64 of the first signal, 0 for none
+    private readonly StopSignals? _signals;
     private bool _disposed;
 
     // Whatever it takes is reachable from the fields as soon as it is taken: a failure half-way disposes just that.
@@ -41,7 +39,7 @@ public sealed partial class Eal : IDisposable
         {
             ReportUnheeded();
             Topology = CpuTopology.Read();
-            HandleSignals();
+            _signals = new StopSignals(RequestStop);
             Memory = Memory.Create(options, Log.CreateLogger("lib.memory"), LcoresByNode());
             Dma = new DmaManager(Memory, options, Log.CreateLogger("lib.dma"), interrupts: Interrupts);
             StartLcores();
@@ -149,8 +147,7 @@ public sealed partial class Eal : IDisposable
             Telemetry.Meter.Dispose();
             _localServer?.Dispose();   // its commands read what goes from here on
             Alarms.Dispose();
-            foreach (PosixSignalRegistration signal in _signals)
-                signal.Dispose();
+            _signals?.Dispose();
             Dma?.Dispose();   // quiets devices still open, before the memory goes that they write to
             Interrupts.Dispose();
             Memory?.Dispose();
@@ -158,22 +155,5 @@ public sealed partial class Eal : IDisposable
             UnregisterThread();   // else its id would pick a cache in the pools of the next environment
             _disposed = true;
         }
-    }
-
-    // Also creates the runtime's signal thread, which inherits its creator's CPU mask: never let that be an lcore's.
-    private void HandleSignals()
-    {
-        _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOnSignal));
-        _signals.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOnSignal));
-    }
-
-    // The first signal asks, a later one ends the process as usual. What comes within a second of the first is the
-    // same wish: timeout(1) signals the process and then its group, a terminal the shell's whole job.
-    private void StopOnSignal(PosixSignalContext context)
-    {
-        long now = Environment.TickCount64;
-        long first = Interlocked.CompareExchange(ref _signalled, now, 0);
-        context.Cancel = first == 0 || now - first < 1000;
-        RequestStop();
     }
 }

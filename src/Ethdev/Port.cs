@@ -336,12 +336,14 @@ public abstract unsafe partial class Port : IDisposable
         if (queue == null)
             return;
         queue.Stats->Missed += queue.ReadMissed(); // the queue's own count ends with it, the port's must not
+        queue.TellReleased();
         queue.Release();
         queue = null;
     }
 
     private static void Release(ref TxQueue? queue)
     {
+        queue?.TellReleased();
         queue?.Release();
         queue = null;
     }

@@ -12,6 +12,9 @@ public abstract class RxCallback
     /// others up.
     /// </returns>
     public abstract int OnReceived(RxQueue queue, Span<Mbuf> burst, int received);
+
+    /// <summary>The queue is released: it delivers nothing any more. Control path, with the port's gate.</summary>
+    internal virtual void OnReleased() { }
 }
 
 /// <summary>
@@ -29,4 +32,7 @@ public abstract class TxCallback
     /// <summary>Called after the driver has had them: the first <paramref name="taken"/> are no longer to be touched,
     /// the others are the caller's again.</summary>
     public virtual void OnTaken(TxQueue queue, ReadOnlySpan<Mbuf> packets, int taken) { }
+
+    /// <summary>The queue is released: it takes nothing any more. Control path, with the port's gate.</summary>
+    internal virtual void OnReleased() { }
 }

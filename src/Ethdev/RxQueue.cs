@@ -128,6 +128,13 @@ public abstract unsafe class RxQueue
     /// <summary>Called when the queue is set up anew or the port closes: gives everything back.</summary>
     protected internal virtual void Release() { }
 
+    /// <summary>With the port's gate: who else looks on at this queue learns that it is no more.</summary>
+    internal void TellReleased()
+    {
+        foreach (RxCallback callback in _callbacks)
+            callback.OnReleased();
+    }
+
     // With the port's gate: a capture that comes or goes must not undo a stop.
     internal void SetRunning(bool running)
     {

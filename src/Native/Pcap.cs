@@ -16,10 +16,12 @@ internal unsafe struct bpf_program
 /// </summary>
 internal static unsafe partial class Pcap
 {
-    private const string Library = "libpcap.so.0.8";
+    private const string Library = "libpcap";
     private const int Ethernet = 1;                 // DLT_EN10MB
     private const uint NoNetmask = 0xffff_ffff;     // PCAP_NETMASK_UNKNOWN
 
+    // Debian's name, and everybody else's.
+    private static readonly string[] s_names = ["libpcap.so.0.8", "libpcap.so.1"];
     private static readonly Lock s_gate = new();
 
     [LibraryImport(Library)]
@@ -39,7 +41,10 @@ internal static unsafe partial class Pcap
     private static partial byte* pcap_geterr(void* pcap);
 
     /// <summary>Whether it is installed.</summary>
-    internal static bool IsInstalled { get; } = NativeLibrary.TryLoad(Library, typeof(Pcap).Assembly, null, out _);
+    internal static bool IsInstalled => Handle != 0;
+
+    /// <summary>The library, 0 where it is not installed.</summary>
+    internal static nint Handle { get; } = Load();
 
     /// <summary>Compiles an expression for Ethernet frames.</summary>
     /// <param name="expression">As of pcap-filter(7), e.g. <c>tcp port 443</c>.</param>
@@ -50,8 +55,8 @@ internal static unsafe partial class Pcap
     {
         if (!IsInstalled)
             throw new DataplaneException($"cannot compile the filter '{expression}'",
-                $"that is done by libpcap, and there is no {Library} here",
-                "sudo apt install libpcap0.8; or leave the filter out");
+                $"that is done by libpcap, and neither {string.Join(" nor ", s_names)} is here",
+                "install libpcap (sudo apt install libpcap0.8, sudo dnf install libpcap); or leave the filter out");
         lock (s_gate)
         {
             void* pcap = pcap_open_dead(Ethernet, snapLength);
@@ -72,5 +77,15 @@ internal static unsafe partial class Pcap
                 pcap_close(pcap);
             }
         }
+    }
+
+    private static nint Load()
+    {
+        nint handle = 0;
+        foreach (string name in s_names)
+            if (NativeLibrary.TryLoad(name, typeof(Pcap).Assembly, null, out handle))
+                break;
+        NativeLibrary.SetDllImportResolver(typeof(Pcap).Assembly, (name, _, _) => name == Library ? handle : 0);
+        return handle;
     }
 }

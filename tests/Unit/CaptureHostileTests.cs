@@ -78,10 +78,43 @@ public sealed unsafe partial class CaptureHostileTests : IDisposable
             Assert.Equal(1, _rig.ReceiveAll());
             honest.Read(list, ulong.MaxValue - 1);
         }
+        AssertHeadersAlone(files[0], rings: 2, CaptureRequest.LeastRingBytes, seen: 5000);
         Assert.Equal(sent, list.Packets.Where(packet => honest.Rings[packet.Ring].Direction
             == CaptureDirection.Transmit).Select(packet => packet.Bytes));
         _ = Mman.munmap(lines, 4096);
         files.ForEach(file => file.Dispose());
+    }
+
+    /// <summary>The same with nothing round the ring but what must stay as it is.</summary>
+    [Fact]
+    public void RingOfALyingReader_WritesNotAByteOutside()
+    {
+        const int guard = 8192, size = (int)CaptureRequest.LeastRingBytes;
+        var memory = new byte[guard + CaptureRingHeader.Bytes + size + guard];
+        memory.AsSpan().Fill(0xa5);
+        fixed (byte* start = memory)
+        {
+            ulong line = 0;
+            var ring = new CaptureRing(start + guard, size, &line);
+            CaptureRingHeader counts = default;
+            for (int i = 0; i < 200_000; i++)
+            {
+                line = _random.Next(2) == 0 ? ring.Head - (ulong)_random.Next(size)
+                    : (ulong)_random.NextInt64(long.MinValue, long.MaxValue) >> _random.Next(64);
+                uint captured = (uint)_random.Next(size / 4 - (int)CaptureRecord.Unit);
+                byte* at = ring.Add(1, captured, captured, 0);
+                if (at == null)
+                    continue;
+                new Span<byte>(at, (int)captured).Fill(0x11);
+                counts.Captured++;
+                ring.Publish(counts);
+            }
+            Assert.True(counts.Captured > 1000, $"{counts.Captured} were written: the lies are no test");
+        }
+        Assert.Equal(-1, memory.AsSpan(0, guard).IndexOfAnyExcept((byte)0xa5));
+        Assert.Equal(-1, memory.AsSpan(guard + sizeof(CaptureRingHeader), CaptureRingHeader.Bytes
+            - sizeof(CaptureRingHeader)).IndexOfAnyExcept((byte)0xa5));
+        Assert.Equal(-1, memory.AsSpan(^guard..).IndexOfAnyExcept((byte)0xa5));
     }
 
     /// <summary>The rings' file cannot be written, cut, made longer, or emptied by a client.</summary>
@@ -112,26 +145,35 @@ public sealed unsafe partial class CaptureHostileTests : IDisposable
     {
         using var stop = new CancellationTokenSource();
         ulong passed = 0;
+        Exception? failure = null;
         var traffic = new Thread(() =>
         {
-            Mbuf[] packets = [.. Enumerable.Range(0, 32).Select(i => _rig.Make(new byte[60 + i]))];
-            for (; !stop.IsCancellationRequested; passed += 32)
+            try
             {
-                Assert.Equal(32, _rig.Port.TxQueues[0].TxBurst(packets));
-                Assert.Equal(32, _rig.Port.RxQueues[0].RxBurst(packets));
+                Mbuf[] packets = [.. Enumerable.Range(0, 32).Select(i => _rig.Make(new byte[60 + i]))];
+                for (; !stop.IsCancellationRequested; passed += 32)
+                {
+                    Assert.Equal(32, _rig.Port.TxQueues[0].TxBurst(packets));
+                    Assert.Equal(32, _rig.Port.RxQueues[0].RxBurst(packets));
+                }
+                Mbuf.FreeBulk(packets);
             }
-            Mbuf.FreeBulk(packets);
+            catch (Exception e)
+            {
+                failure = e;        // to end with it would end all tests
+            }
         });
         traffic.Start();
         try
         {
-            for (int i = 0; i < 200; i++)
+            for (int i = 0; i < 200 && traffic.IsAlive; i++)
             {
                 using ControlConnection connection = _rig.Connect();
                 using CaptureReader reader = _rig.Attach(connection,
                     CaptureRig.Request(ringBytes: CaptureRequest.LeastRingBytes));
                 var list = new CaptureList { Most = 10 };
-                Assert.True(SpinWait.SpinUntil(() => reader.Read(list, ulong.MaxValue - 1) > 0, CaptureRig.Patience));
+                Assert.True(SpinWait.SpinUntil(() => reader.Read(list, ulong.MaxValue - 1) > 0 || !traffic.IsAlive,
+                    CaptureRig.Patience));
                 Assert.All(list.Packets, packet => Assert.InRange(packet.Bytes.Length, 60, 91));
             }
             _rig.WaitForNone();
@@ -141,8 +183,28 @@ public sealed unsafe partial class CaptureHostileTests : IDisposable
             stop.Cancel();
             traffic.Join();
         }
+        Assert.Null(failure);
         PortStats stats = _rig.Port.GetStats();
         Assert.Equal((passed, passed), (stats.TxPackets, stats.RxPackets));
+    }
+
+    /// <summary>Of the page before each ring, only the header was written, and it counts what was sent.</summary>
+    private static void AssertHeadersAlone(SafeFileHandle file, int rings, uint ringBytes, ulong seen)
+    {
+        nuint stride = CaptureRingHeader.Bytes + ringBytes;
+        var start = (byte*)Mman.mmap(null, stride * (nuint)rings, Mman.PROT_READ, Mman.MAP_SHARED, Socket.Fd(file), 0);
+        Assert.True(start != Mman.MAP_FAILED);
+        for (int i = 0; i < rings; i++)
+        {
+            byte* page = start + stride * (nuint)i;
+            CaptureRingHeader header = *(CaptureRingHeader*)page;
+            Assert.Equal((seen, seen, seen), (header.Seen, header.Accepted, header.Captured + header.Dropped));
+            Assert.Equal(0u, header.End);
+            int used = (int)Marshal.OffsetOf<CaptureRingHeader>(nameof(CaptureRingHeader.End));
+            Assert.Equal(-1, new ReadOnlySpan<byte>(page + used, CaptureRingHeader.Bytes - used)
+                .IndexOfAnyExcept((byte)0));
+        }
+        _ = Mman.munmap(start, stride * (nuint)rings);
     }
 
     private byte[] Mutate(byte[] whole)

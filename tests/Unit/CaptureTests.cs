@@ -179,16 +179,25 @@ public sealed class CaptureTests : IDisposable
         (TxQueue tx, RxQueue rx) = (_rig.Port.TxQueues[0], _rig.Port.RxQueues[0]);
         long before = 0;
         int moved = 0;
-        for (int i = 0; i < 100 + 1_000_000 / 32; i++)
+        var sink = new CountingSink();
+        for (int i = 0; i < 128 + 1_000_000 / 32; i++)
         {
-            if (i == 100)
+            if (i % 64 == 0)
+                reader.Read(sink, ulong.MaxValue - 1);
+            if (i == 128)
                 before = GC.GetAllocatedBytesForCurrentThread();
             moved += tx.TxBurst(packets);
             moved += rx.RxBurst(packets);
         }
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
-        Assert.Equal((100 + 1_000_000 / 32) * 64, moved);
-        Assert.Equal((ulong)moved / 2, reader.Counts(0).Seen);
+        reader.Read(sink, ulong.MaxValue - 1);
+        Assert.Equal((128 + 1_000_000 / 32) * 64, moved);
+        Assert.Equal(moved, sink.Packets);
+        foreach (CaptureDirection direction in Enum.GetValues<CaptureDirection>())
+        {
+            CaptureRingHeader counts = reader.Counts(RingOf(reader, 0, direction));
+            Assert.Equal(((ulong)moved / 2, (ulong)moved / 2, 0ul), (counts.Seen, counts.Captured, counts.Dropped));
+        }
         Mbuf.FreeBulk(packets);
     }
 
@@ -220,6 +229,7 @@ public sealed class CaptureTests : IDisposable
         Pass(queue: 0, count: 3);
         _rig.Ports.Dispose();
         Assert.Equal(0, _rig.Sessions);
+        Assert.Equal(CaptureEnd.Ended, reader.End);
         Assert.Equal(6, reader.Read(new CaptureList(), ulong.MaxValue - 1));    // what was captured is still there
         Assert.Equal(Errno.EOPNOTSUPP, Assert.Throws<DataplaneException>(() => _rig.Attach(connection)).Errno);
     }
@@ -266,5 +276,17 @@ public sealed class CaptureTests : IDisposable
             Assert.Equal(1, _rig.ReceiveAll(queue));
         }
         return frames;
+    }
+}
+
+/// <summary>Counts packets, and keeps nothing.</summary>
+internal sealed class CountingSink : ICaptureSink
+{
+    internal int Packets { get; private set; }
+
+    public bool OnPacket(int ring, in CaptureRecord record, ReadOnlySpan<byte> data)
+    {
+        Packets++;
+        return true;
     }
 }

@@ -44,7 +44,7 @@ public partial class HouseRulesTests
 
     [Fact]
     public void OldImports_Anywhere_AreNone() =>
-        AssertNone(s_sources, new Regex("Dll" + "Import"), "LibraryImport makes its code at build time; use that");
+        AssertNone(s_sources, new Regex("Dll" + @"Import\b"), "LibraryImport makes its code at build time; use that");
 
     [Fact]
     public void Libraries_NeverWriteToTheConsoleExitOrSleep() =>

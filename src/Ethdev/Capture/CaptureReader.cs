@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using Dataplane.Native;
 using Dataplane.Net;
@@ -54,6 +55,7 @@ internal sealed unsafe class CaptureReader : IDisposable
         internal ulong Tail;        // read up to here
         internal ulong Head;        // written up to here, as last seen
         internal ulong Next;        // stamp of the record at Tail
+        internal CaptureRecord Record;      // that record as it was checked: the application can change its own
     }
 
     /// <summary>What the application said of the capture.</summary>
@@ -61,6 +63,19 @@ internal sealed unsafe class CaptureReader : IDisposable
 
     /// <summary>Its rings.</summary>
     internal IReadOnlyList<CapturedQueue> Rings { get; }
+
+    /// <summary>Whether the application captures no more on one of the queues, and why. What was captured before that
+    /// is in the rings when this says so.</summary>
+    internal CaptureEnd End
+    {
+        get
+        {
+            for (int i = 0; i < _places.Length; i++)
+                if (Volatile.Read(ref Header(i)->End) is var end and not 0)     // K5: pairs with K4
+                    return end == (uint)CaptureEnd.Released ? CaptureEnd.Released : CaptureEnd.Ended;
+            return CaptureEnd.None;
+        }
+    }
 
     /// <summary>Asks an application for a capture, which begins at once and lasts as long as the connection.</summary>
     /// <exception cref="DataplaneException">It refused, or gave what makes no sense.</exception>
@@ -74,8 +89,11 @@ internal sealed unsafe class CaptureReader : IDisposable
         try
         {
             byte[] answer = connection.Ask(ControlType.Capture, body, files);
-            if (!MemoryMarshal.TryRead(answer, out CaptureReply reply) || files.Count != 2 || reply.RingCount < 1
+            if (!MemoryMarshal.TryRead(answer, out CaptureReply reply) || files.Count != 2
+                || reply.RingCount is < 1 or > CaptureRequest.MostRings
+                || reply.RingBytes != request.RingBytes || !BitOperations.IsPow2(reply.RingBytes)
                 || reply.RingBytes is < CaptureRequest.LeastRingBytes or > CaptureRequest.MostRingBytes
+                || reply.SnapLength < CaptureRequest.LeastSnapLength || reply.SnapLength > request.SnapLength
                 || answer.Length != sizeof(CaptureReply) + reply.RingCount * (long)sizeof(CaptureRingInfo))
                 throw Senseless(connection.ProcessId);
             return new(reply, Describe(MemoryMarshal.Cast<byte, CaptureRingInfo>(
@@ -137,7 +155,7 @@ internal sealed unsafe class CaptureReader : IDisposable
     private bool Take(int ring, ICaptureSink sink)
     {
         ref Place place = ref _places[ring];
-        CaptureRecord record = *Record(ring, place.Tail);
+        CaptureRecord record = place.Record;
         var data = new ReadOnlySpan<byte>((byte*)Record(ring, place.Tail) + sizeof(CaptureRecord),
             (int)record.Captured);
         bool goOn = sink.OnPacket(ring, record, data);
@@ -163,10 +181,11 @@ internal sealed unsafe class CaptureReader : IDisposable
         CaptureRecord record = *Record(ring, place.Tail);
         ulong bytes = CaptureRecord.Bytes(Math.Min(record.Captured, size));
         if (place.Head - place.Tail > size || bytes > place.Head - place.Tail || bytes > left
-            || record.Captured > record.Length)
+            || record.Captured > record.Length || record.Captured > Reply.SnapLength)
             throw new DataplaneException("the capture's memory makes no sense",
                 $"ring {ring} at {place.Tail} of {place.Head}: {record.Captured} of {record.Length} bytes",
                 errno: Errno.EBADMSG);
+        place.Record = record;
         place.Next = Math.Min(record.Tsc, ulong.MaxValue - 1);
     }
 
@@ -192,7 +211,10 @@ internal sealed unsafe class CaptureReader : IDisposable
 
     private static byte* Map(SafeFileHandle file, nuint bytes, int protection)
     {
-        // The application sealed its size; a file that is too short is none of its.
+        // Of a file that could become shorter, to read is to be killed.
+        int seals = Fcntl.fcntl(file, Fcntl.F_GET_SEALS, 0);
+        if (seals < 0 || (seals & Fcntl.F_SEAL_SHRINK) == 0)
+            throw new DataplaneException("the capture's memory is not sealed", errno: Errno.EBADMSG);
         if (Fcntl.lseek(file, 0, Fcntl.SEEK_END) < (long)bytes)
             throw new DataplaneException("the capture's memory is too small", errno: Errno.EBADMSG);
         void* at = Mman.mmap(null, bytes, protection, Mman.MAP_SHARED, Socket.Fd(file), 0);

@@ -68,6 +68,9 @@ internal sealed unsafe class CaptureRing
         Volatile.Write(ref _header->Head, _head);       // K0: pairs with K1
     }
 
+    /// <summary>Tells the reader that nothing more will come. Control path; no thread is in the ring.</summary>
+    internal void End(CaptureEnd why) => Volatile.Write(ref _header->End, (uint)why);      // K4: pairs with K5
+
     // A reader can only make room up to what was written, and take none back. Whatever else it says is not heard.
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private bool HasRoom(uint bytes)

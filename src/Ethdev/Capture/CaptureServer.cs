@@ -55,6 +55,7 @@ internal sealed class CaptureServer : IDisposable
         {
             if (_disposed)
                 throw new DataplaneException("the application is closing its ports", errno: Errno.ESHUTDOWN);
+            RequireFewer(client);
             List<object> queues = Find(request);
             ulong wanted = (ulong)queues.Count * request.RingBytes, used = 0;
             foreach (CaptureSession session in _sessions)
@@ -64,11 +65,21 @@ internal sealed class CaptureServer : IDisposable
                     $"they want {wanted >> 20} MB, and captures have {used >> 20} MB already of "
                     + $"{CaptureRequest.MostBytes >> 20}",
                     "say which port, queue or direction, or give a smaller --buffer-size", errno: Errno.ENOMEM);
-            var made = new CaptureSession(queues, request, filter, Forget);
+            var made = new CaptureSession(client, queues, request, filter, Forget);
             _sessions.Add(made);
             client.Own(new Held(this, made));
             return made.Answer();
         }
+    }
+
+    private void RequireFewer(LocalClient client)
+    {
+        int own = _sessions.Count(session => session.Client == client);
+        if (own >= CaptureRequest.MostCapturesOfAClient || _sessions.Count >= CaptureRequest.MostCaptures)
+            throw new DataplaneException("there are too many captures already",
+                $"{_sessions.Count} of {CaptureRequest.MostCaptures}, {own} of "
+                + $"{CaptureRequest.MostCapturesOfAClient} of this connection", "end another capture first",
+                errno: Errno.EBUSY);
     }
 
     private static PacketFilter? Check(ref CaptureRequest request, ReadOnlySpan<byte> rest)

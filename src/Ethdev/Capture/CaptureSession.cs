@@ -14,14 +14,17 @@ internal sealed unsafe class CaptureSession : IDisposable
     private readonly CaptureRingInfo[] _infos;
 
     /// <summary>Puts taps on queues; packets are captured from here on.</summary>
+    /// <param name="client">Whose it is.</param>
     /// <param name="queues">Receive and transmit queues, at least one.</param>
     /// <param name="request">Checked.</param>
     /// <param name="filter">Null: all packets.</param>
     /// <param name="ended">Called once.</param>
     /// <exception cref="NativeException">There is no memory for it.</exception>
-    internal CaptureSession(IReadOnlyList<object> queues, CaptureRequest request, PacketFilter? filter,
-        Action<CaptureSession> ended)
+    /// <exception cref="DataplaneException">A queue was released meanwhile.</exception>
+    internal CaptureSession(LocalClient client, IReadOnlyList<object> queues, CaptureRequest request,
+        PacketFilter? filter, Action<CaptureSession> ended)
     {
+        Client = client;
         _ended = ended;
         _memory = new CaptureMemory(queues.Count, request.RingBytes);
         _infos = new CaptureRingInfo[queues.Count];
@@ -42,6 +45,9 @@ internal sealed unsafe class CaptureSession : IDisposable
             throw;
         }
     }
+
+    /// <summary>Who asked for it.</summary>
+    internal LocalClient Client { get; }
 
     /// <summary>Bytes of its rings.</summary>
     internal ulong Bytes => (ulong)_memory.RingsBytes;
@@ -79,22 +85,34 @@ internal sealed unsafe class CaptureSession : IDisposable
         tap.Count(0);
         if (queue is RxQueue rx)
         {
-            Describe(rx.Port, rx.Index, CaptureDirection.Receive, ref _infos[index]);
             var callback = new RxCaptureTap(tap);
             _ = callback.OnReceived(rx, [], 0);
+            using Lock.Scope held = rx.Port.Gate.EnterScope();
+            RequireThere(rx.Port, rx.Port.RxQueues, rx, rx.Index);
+            Describe(rx.Port, rx.Index, CaptureDirection.Receive, ref _infos[index]);
             rx.AddCallback(callback, first: true);
             _remove.Add(() => rx.RemoveCallback(callback));
         }
         else
         {
             var tx = (TxQueue)queue;
-            Describe(tx.Port, tx.Index, CaptureDirection.Transmit, ref _infos[index]);
             var callback = new TxCaptureTap(tap);
             callback.OnOffered(tx, []);
             callback.OnTaken(tx, [], 0);
+            using Lock.Scope held = tx.Port.Gate.EnterScope();
+            RequireThere(tx.Port, tx.Port.TxQueues, tx, tx.Index);
+            Describe(tx.Port, tx.Index, CaptureDirection.Transmit, ref _infos[index]);
             tx.AddCallback(callback);
             _remove.Add(() => tx.RemoveCallback(callback));
         }
+    }
+
+    // With the port's gate, which is held until the tap is there: what releases a queue tells its taps.
+    private static void RequireThere(Port port, IReadOnlyList<object?> queues, object queue, int index)
+    {
+        if (port.State == PortState.Closed || index >= queues.Count || queues[index] != queue)
+            throw new DataplaneException($"port {port.Name} was closed or configured anew just now", fix: "try again",
+                errno: Errno.EAGAIN);
     }
 
     private static void Describe(Port port, int queue, CaptureDirection direction, ref CaptureRingInfo info)

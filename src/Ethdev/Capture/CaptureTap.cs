@@ -22,6 +22,7 @@ internal sealed unsafe class CaptureTap : IDisposable
     private RingHold<CaptureRing> _hold;
     private CaptureRingHeader _counts;
     private int _takenCount;
+    private int _overflow;      // place in the burst from which on nothing is looked at
     private uint _lost;         // since the last record that counts
     private ulong _start;       // the ring's head when the burst began
 
@@ -45,6 +46,7 @@ internal sealed unsafe class CaptureTap : IDisposable
     {
         CaptureRing? ring = _hold.Enter();
         _takenCount = 0;
+        _overflow = int.MaxValue;
         if (ring != null)
         {
             _start = ring.Head;
@@ -57,9 +59,8 @@ internal sealed unsafe class CaptureTap : IDisposable
                     continue;
                 if (_takenCount == MostOfABurst)
                 {
-                    _counts.Accepted++;
-                    _counts.Dropped++;
-                    continue;
+                    _overflow = i;
+                    break;
                 }
                 bool fits = Write(ring, packets[i].Header, now, keep, lost);
                 lost = fits ? 0 : lost + 1;
@@ -93,6 +94,13 @@ internal sealed unsafe class CaptureTap : IDisposable
                     _lost = 0;
                 }
             }
+            if (count > _overflow)
+            {
+                uint beyond = (uint)(count - _overflow);
+                _counts.Accepted += beyond;
+                _counts.Dropped += beyond;
+                _lost += beyond;
+            }
             ring.Rewind(end);
             ring.Publish(_counts);
         }
@@ -103,11 +111,15 @@ internal sealed unsafe class CaptureTap : IDisposable
     /// <summary>Takes the ring away: when it returns no burst is in it, and none will be. Control path.</summary>
     public void Dispose()
     {
-        if (_hold.Ring == null)
+        if (_hold.Ring is not { } ring)
             return;
         _hold.Set(null);
+        ring.End(CaptureEnd.Ended);
         NativeMemory.AlignedFree(_window);
     }
+
+    /// <summary>The queue was released: tells the reader. Control path; no thread polls the queue.</summary>
+    internal void End() => _hold.Ring?.End(CaptureEnd.Released);
 
     /// <summary>Bytes to keep of a packet; 0: the filter leaves it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -169,6 +181,9 @@ internal sealed class RxCaptureTap(CaptureTap tap) : RxCallback
         }
         return received;
     }
+
+    /// <inheritdoc/>
+    internal override void OnReleased() => tap.End();
 }
 
 /// <summary>A tap on a transmit queue: after all else that may change its packets.</summary>
@@ -182,4 +197,7 @@ internal sealed class TxCaptureTap(CaptureTap tap) : TxCallback
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void OnTaken(TxQueue queue, ReadOnlySpan<Mbuf> packets, int taken) =>
         tap.Count(taken);
+
+    /// <inheritdoc/>
+    internal override void OnReleased() => tap.End();
 }

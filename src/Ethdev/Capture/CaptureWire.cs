@@ -14,6 +14,17 @@ internal enum CaptureDirection : uint
     Transmit = 2,
 }
 
+/// <summary>Why nothing more will come of a ring.</summary>
+internal enum CaptureEnd : uint
+{
+    /// <summary>It goes on.</summary>
+    None,
+    /// <summary>The queue was released: its port was closed or configured anew.</summary>
+    Released,
+    /// <summary>The application ended the capture.</summary>
+    Ended,
+}
+
 /// <summary>Body of a <see cref="ControlType.Capture"/> request; the filter's instructions follow.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 96)]
 internal unsafe struct CaptureRequest
@@ -32,6 +43,9 @@ internal unsafe struct CaptureRequest
 
     /// <summary>Most rings of one capture.</summary>
     internal const int MostRings = 512;
+
+    /// <summary>Most captures of one application, and of one connection.</summary>
+    internal const int MostCaptures = 16, MostCapturesOfAClient = 4;
 
     [FieldOffset(0)] internal int Port;
     [FieldOffset(4)] internal int Queue;
@@ -125,6 +139,9 @@ internal struct CaptureRingHeader
     [FieldOffset(16)] internal ulong Accepted;
     [FieldOffset(24)] internal ulong Captured;
     [FieldOffset(32)] internal ulong Dropped;
+
+    /// <summary>A <see cref="CaptureEnd"/>: K4, K5 of docs/ordering.md.</summary>
+    [FieldOffset(40)] internal uint End;
 }
 
 /// <summary>Before every packet in a ring; the whole is a multiple of <see cref="Unit"/> and in one piece.</summary>

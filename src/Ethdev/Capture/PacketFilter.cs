@@ -36,8 +36,8 @@ internal sealed unsafe class PacketFilter
     /// <param name="data">The packet's first bytes.</param>
     /// <param name="length">So many of them.</param>
     /// <param name="wireLength">Bytes of the whole packet.</param>
-    /// <remarks>The one delegate of the data path: code made at run time has no other handle, and to call it costs what
-    /// a virtual method does.</remarks>
+    /// <remarks>The one delegate of the data path, see docs/architecture.md's first rule: a DynamicMethod gives no
+    /// function pointer, and to call it costs what a virtual method does.</remarks>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal uint Run(byte* data, uint length, uint wireLength) => _code != null ? _code(data, length, wireLength)
         : FilterInterpreter.Run(_program, new ReadOnlySpan<byte>(data, (int)length), wireLength);

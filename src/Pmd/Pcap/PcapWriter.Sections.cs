@@ -24,8 +24,11 @@ internal sealed unsafe partial class PcapWriter
     /// <summary>Stands for standard output in place of a path.</summary>
     internal const string StandardOutput = "-";
 
-    /// <summary>Most bytes of a filter's text that are kept.</summary>
-    private const int MostFilterBytes = 4096;
+    /// <summary>Most bytes of a text that are kept.</summary>
+    private const int MostTextBytes = 4096;
+
+    /// <summary>Bytes enough for a block's own fields and all of its options but texts and packet data.</summary>
+    private const int MostFieldBytes = 160;
 
     /// <summary>Bytes written and to be written.</summary>
     internal long Length => _fileBytes + _used - _written;
@@ -48,33 +51,34 @@ internal sealed unsafe partial class PcapWriter
         var writer = new PcapWriter(file, PcapFormat.PcapNg, nanoseconds: true, (uint)snapLength);
         int block = writer.Begin(PcapWire.SectionHeader);
         writer.Put32(PcapWire.ByteOrderMagic, 1, uint.MaxValue, uint.MaxValue);
-        writer.PutOption(PcapWire.SectionHardware, Encoding.UTF8.GetBytes(section.Hardware));
-        writer.PutOption(PcapWire.SectionSystem, Encoding.UTF8.GetBytes(section.System));
-        writer.PutOption(PcapWire.SectionApplication, Encoding.UTF8.GetBytes(section.Application));
+        writer.PutOption(PcapWire.SectionHardware, Text(section.Hardware));
+        writer.PutOption(PcapWire.SectionSystem, Text(section.System));
+        writer.PutOption(PcapWire.SectionApplication, Text(section.Application));
         writer.End(block);
         return writer;
     }
 
     /// <summary>Adds an interface; the first is 0. Before its packets.</summary>
-    internal void AddInterface(PcapInterface one)
+    /// <returns>False when there is no room, for the reason in <see cref="Error"/>.</returns>
+    internal bool AddInterface(PcapInterface one)
     {
-        _ = Flush();
+        ReadOnlySpan<byte> name = Text(one.Name), description = Text(one.Description), filter = Text(one.Filter);
+        if (!Reserve(MostFieldBytes + name.Length + description.Length + filter.Length))
+            return false;
         Span<byte> bytes = stackalloc byte[8];
         int block = Begin(PcapWire.InterfaceDescription);
         Put32(PcapWire.Ethernet, _snapLength);
-        PutOption(PcapWire.InterfaceName, Encoding.UTF8.GetBytes(one.Name));
-        PutOption(PcapWire.InterfaceText, Encoding.UTF8.GetBytes(one.Description));
+        PutOption(PcapWire.InterfaceName, name);
+        PutOption(PcapWire.InterfaceText, description);
         one.Mac.Write(bytes);
         PutOption(PcapWire.InterfaceMac, bytes[..6]);
         if (one.BitsPerSecond != 0)
             PutOption(PcapWire.InterfaceSpeed, one.BitsPerSecond);
         PutOption(PcapWire.TimestampResolution, [9]);
-        if (one.Filter.Length != 0)
-        {
-            byte[] text = Encoding.UTF8.GetBytes(one.Filter);
-            PutOption(PcapWire.InterfaceFilter, [0, .. text.AsSpan(0, Math.Min(text.Length, MostFilterBytes))]);
-        }
+        if (!filter.IsEmpty)
+            PutOption(PcapWire.InterfaceFilter, [0, .. filter]);
         End(block);
+        return true;
     }
 
     /// <summary>Adds a packet. §4.3.</summary>
@@ -89,8 +93,7 @@ internal sealed unsafe partial class PcapWriter
     internal bool AddPacket(uint interfaceId, ulong nanoseconds, uint length, ReadOnlySpan<byte> data, bool outbound,
         uint queue, uint lost)
     {
-        const int MostOptions = 64;
-        if (BufferBytes - _used < PcapWire.EnhancedHeaderBytes + data.Length + MostOptions && !Flush())
+        if (!Reserve(MostFieldBytes + (long)data.Length))
             return false;
         int block = Begin(PcapWire.EnhancedPacket);
         Put32(interfaceId, (uint)(nanoseconds >> 32), (uint)nanoseconds, (uint)data.Length, length);
@@ -104,9 +107,11 @@ internal sealed unsafe partial class PcapWriter
     }
 
     /// <summary>Adds an interface's counts.</summary>
-    internal void AddStatistics(uint interfaceId, in PcapCounts counts)
+    /// <returns>False when there is no room, for the reason in <see cref="Error"/>.</returns>
+    internal bool AddStatistics(uint interfaceId, in PcapCounts counts)
     {
-        _ = Flush();
+        if (!Reserve(MostFieldBytes))
+            return false;
         int block = Begin(PcapWire.InterfaceStatistics);
         Put32(interfaceId, (uint)(counts.EndNs >> 32), (uint)counts.EndNs);
         PutOption(PcapWire.StatisticsStart, counts.StartNs >> 32 | counts.StartNs << 32);   // the upper half first
@@ -116,6 +121,26 @@ internal sealed unsafe partial class PcapWriter
         PutOption(PcapWire.StatisticsDropped, counts.Dropped);
         PutOption(PcapWire.StatisticsDelivered, counts.Written);
         End(block);
+        return true;
+    }
+
+    /// <summary>Makes room for a block, and all that is written of one is within what was asked for here.</summary>
+    private bool Reserve(long bytes)
+    {
+        if (bytes <= BufferBytes - _used)
+            return true;
+        if (!Flush())
+            return false;
+        if (bytes <= BufferBytes - _used)
+            return true;
+        Error = Errno.EMSGSIZE;
+        return false;
+    }
+
+    private static ReadOnlySpan<byte> Text(string text)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(text);
+        return bytes.AsSpan(0, Math.Min(bytes.Length, MostTextBytes));
     }
 
     private int Begin(uint type)

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Dataplane.Pmd;
@@ -11,6 +12,7 @@ namespace Dataplane.Dpctl;
 internal sealed class CaptureFiles : IDisposable
 {
     private readonly CaptureOptions _options;
+    private readonly int _snapLength;
     private readonly PcapInterface[] _interfaces;
     private readonly Func<PcapCounts[]> _counts;
     private readonly Queue<string> _kept = [];
@@ -20,14 +22,17 @@ internal sealed class CaptureFiles : IDisposable
 
     /// <summary>Opens the first.</summary>
     /// <param name="options">Where to, and when to begin another.</param>
+    /// <param name="snapLength">Most bytes of a packet, as the application has it.</param>
     /// <param name="interfaces">By their number in the file.</param>
     /// <param name="counts">Asked at each file's end: those of the interfaces so far.</param>
-    internal CaptureFiles(CaptureOptions options, PcapInterface[] interfaces, Func<PcapCounts[]> counts)
+    internal CaptureFiles(CaptureOptions options, int snapLength, PcapInterface[] interfaces,
+        Func<PcapCounts[]> counts)
     {
         _options = options;
+        _snapLength = snapLength;
         _interfaces = interfaces;
         _counts = counts;
-        _writer = Open();
+        Open();
     }
 
     /// <summary>Nobody reads what is written any more.</summary>
@@ -70,9 +75,10 @@ internal sealed class CaptureFiles : IDisposable
         if (IsReaderGone)
             return;
         PcapCounts[] counts = _counts();
-        for (int i = 0; i < counts.Length; i++)
-            _writer.AddStatistics((uint)i, counts[i]);
-        if (!_writer.Flush())
+        bool isWhole = true;
+        for (int i = 0; i < counts.Length && isWhole; i++)
+            isWhole = _writer.AddStatistics((uint)i, counts[i]);
+        if (!isWhole || !_writer.Flush())
             Fail();
     }
 
@@ -80,22 +86,22 @@ internal sealed class CaptureFiles : IDisposable
     {
         Finish();
         _writer.Dispose();
-        _writer = Open();
+        Open();
     }
 
-    private PcapWriter Open()
+    [MemberNotNull(nameof(_writer))]
+    private void Open()
     {
         string path = Rotates ? NextName() : _options.Path;
         _kept.Enqueue(path);
         if (_options.RotateFiles > 0 && _kept.Count > _options.RotateFiles)
             File.Delete(_kept.Dequeue());
         _openedAt = Environment.TickCount64;
-        PcapWriter writer = PcapWriter.CreateSection(path, new PcapSection(
+        _writer = PcapWriter.CreateSection(path, new PcapSection(
             RuntimeInformation.ProcessArchitecture.ToString(), RuntimeInformation.OSDescription,
-            $"dpctl capture, Dataplane {Eal.VersionText}"), _options.SnapLength);
-        foreach (PcapInterface one in _interfaces)
-            writer.AddInterface(one);
-        return writer;
+            $"dpctl capture, Dataplane {Eal.VersionText}"), _snapLength);
+        if (!_interfaces.All(_writer.AddInterface))
+            Fail();
     }
 
     // As dumpcap names them: NAME_00001_20260131120000.EXTENSION

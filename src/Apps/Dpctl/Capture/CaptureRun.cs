@@ -35,9 +35,10 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
             _interfaceOf = [.. _reader.Rings.Select(ring =>
                 (uint)Array.FindIndex(ports, port => port.Port == ring.Port))];
             _written = new ulong[ports.Length];
-            _files = new CaptureFiles(options, [.. ports.Select(port => new PcapInterface(port.PortName,
-                string.Create(CultureInfo.InvariantCulture, $"port {port.Port} of process {_connection.ProcessId}"),
-                port.Mac, port.LinkBitsPerSecond, options.Filter))], Counts);
+            _files = new CaptureFiles(options, (int)_reader.Reply.SnapLength, [.. ports.Select(port =>
+                new PcapInterface(port.PortName, string.Create(CultureInfo.InvariantCulture,
+                    $"port {port.Port} of process {_connection.ProcessId}"), port.Mac, port.LinkBitsPerSecond,
+                    options.Filter))], Counts);
         }
         catch
         {
@@ -61,19 +62,22 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
 
     /// <summary>Captures until told to stop, until there was enough, or until the application or the file's reader is
     /// gone.</summary>
-    /// <returns>Whether the application was there to the end.</returns>
-    internal bool Run(CancellationToken stop)
+    /// <returns>Null when told to stop or there was enough; else why it ended.</returns>
+    internal string? Run(CancellationToken stop)
     {
         long end = _options.Seconds > 0 ? Environment.TickCount64 + (long)(_options.Seconds * 1000) : long.MaxValue;
         bool isGone = false;
+        CaptureEnd over = CaptureEnd.None;
         _files.Flush();
-        while (!IsEnough && !isGone)
+        while (!IsEnough)
         {
             isGone = _connection.IsGone();
+            over = _reader.End;
             // Looked at before the rings, so that what came until then is in the last round.
-            bool isLast = stop.IsCancellationRequested || Environment.TickCount64 >= end || isGone;
+            bool isLast = stop.IsCancellationRequested || Environment.TickCount64 >= end || isGone
+                || over != CaptureEnd.None;
             _clock.Compare();
-            int count = _reader.Read(this, isGone ? ulong.MaxValue - 1 : _clock.Now);
+            int count = _reader.Read(this, isGone || over != CaptureEnd.None ? ulong.MaxValue - 1 : _clock.Now);
             if (isLast)
                 break;
             _files.Flush();
@@ -82,7 +86,10 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
         }
         Total = Sum(_ => true);
         _files.Finish();
-        return !isGone;
+        return isGone ? "the application ended"
+            : over == CaptureEnd.Released
+                ? "the application ended, or a port that was captured was closed or configured anew"
+            : over == CaptureEnd.Ended ? "the application ended the capture" : null;
     }
 
     /// <inheritdoc/>

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace Dataplane.Dpctl;
 
@@ -18,27 +17,30 @@ internal static class CaptureVerb
         port.Aliases.Add("-i");
         Option<string> direction = Text("--direction", "WAY", "rx, tx or both.", "both");
         direction.AcceptOnlyFromAmong("rx", "tx", "both");
-        var queue = new Option<int?>("--queue") { Description = "One queue of each (all).", HelpName = "N" };
-        var pid = new Option<int?>("--pid") { Description = "Which process, where several have the prefix.",
-            HelpName = "PID" };
-        Option<int> snapLength = Number("--snaplen", "-s", "BYTES", "Keep at most so much of a packet.",
-            (int)CaptureRequest.MostSnapLength, (int)CaptureRequest.LeastSnapLength);
-        Option<int> buffer = Number("--buffer-size", "-B", "MB", "Memory for each queue, a power of two.", 8, 1);
+        Option<int?> queue = NumberOption.WholeOrNone("--queue", "One queue of each (all).", 0);
+        Option<int?> pid = NumberOption.WholeOrNone("--pid", "Which process, where several have the prefix.", 1, "PID");
+        Option<int> snapLength = NumberOption.Whole("--snaplen", "Keep at most so much of a packet.",
+            (int)CaptureRequest.MostSnapLength, (int)CaptureRequest.LeastSnapLength, (int)CaptureRequest.MostSnapLength,
+            "BYTES", "-s");
+        Option<int> buffer = NumberOption.Whole("--buffer-size", "Memory for each queue, a power of two.", 8, 1,
+            (int)(CaptureRequest.MostRingBytes >> 20), "MB", "-B");
         buffer.Validators.Add(result =>
         {
             if (int.TryParse(result.Tokens.SingleOrDefault()?.Value, out int mb) && !BitOperations.IsPow2(mb))
                 result.AddError("--buffer-size wants a power of two");
         });
-        Option<int> count = Number("--count", "-c", "PACKETS", "End after so many (0: no such end).", 0, 0);
+        Option<int> count = NumberOption.Whole("--count", "End after so many (0: no such end).", 0, 0, int.MaxValue,
+            "PACKETS", "-c");
         Option<double> duration = Seconds("--duration", "-a", "End after so many seconds (0: no such end).");
         Option<string> path = Text("--write", "FILE", "Where to, pcapng; - is standard output.", null);
         path.Aliases.Add("-w");
         path.Required = true;
-        Option<int> size = Number("--rotate-size", "-C", "MB", "Begin another file after so many million bytes (0: "
-            + "never).", 0, 0);
+        Option<int> size = NumberOption.Whole("--rotate-size", "Begin another file after so many million bytes (0: "
+            + "never).", 0, 0, int.MaxValue, "MB", "-C");
         Option<double> rotate = Seconds("--rotate-seconds", "-G", "Begin another file after so many seconds (0: "
             + "never).");
-        Option<int> files = Number("--rotate-files", "-W", "N", "Keep the last N files (0: all).", 0, 0);
+        Option<int> files = NumberOption.Whole("--rotate-files", "Keep the last N files (0: all).", 0, 0, int.MaxValue,
+            "N", "-W");
         var filter = new Argument<string[]>("filter") { Description = "Which packets, as of pcap-filter(7): udp port "
             + "53. Put -- before one that begins with a minus.", Arity = ArgumentArity.ZeroOrMore };
         var command = new Command("capture", "Write packets of a running application to a pcapng file, or into 'tshark "
@@ -77,20 +79,13 @@ internal static class CaptureVerb
         if (options.Path == "-" && (options.RotateBytes > 0 || options.RotateSeconds > 0))
             throw new ConfigException("standard output cannot be rotated", fix: "give a file: -w FILE");
         using var stop = new CancellationTokenSource();
-        void Stop(PosixSignalContext signal)
-        {
-            signal.Cancel = !stop.IsCancellationRequested;      // the second ends the process
-            stop.Cancel();
-        }
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var signals = new StopSignals(stop.Cancel);
         using var run = new CaptureRun(options);
         string ports = string.Join(", ", run.Queues.Select(queue => queue.PortName).Distinct());
         error.WriteLine($"capturing {ports} of process {run.ProcessId}, {run.Queues.Count} queues");
         error.Flush();
-        bool wasThere = run.Run(stop.Token);
-        if (!wasThere)
-            error.WriteLine("the application ended");
+        if (run.Run(stop.Token) is { } why)
+            error.WriteLine(why);
         Tell(error, run.Written, "captured");
         Tell(error, run.Total.Accepted, $"taken by the filter, {Grouped(run.Total.Seen)} seen");
         Tell(error, run.Total.Dropped, "dropped for want of room" + (run.Total.Dropped == 0 ? ""
@@ -111,27 +106,6 @@ internal static class CaptureVerb
         return option;
     }
 
-    private static Option<int> Number(string name, string alias, string placeholder, string help, int value, int least)
-    {
-        var option = new Option<int>(name, alias) { Description = help, HelpName = placeholder,
-            DefaultValueFactory = _ => value };
-        option.Validators.Add(result =>
-        {
-            if (int.TryParse(result.Tokens.SingleOrDefault()?.Value, out int given) && given < least)
-                result.AddError($"{name} wants {least} or more");
-        });
-        return option;
-    }
-
-    private static Option<double> Seconds(string name, string alias, string help)
-    {
-        var option = new Option<double>(name, alias) { Description = help, HelpName = "SECONDS" };
-        option.Validators.Add(result =>
-        {
-            if (double.TryParse(result.Tokens.SingleOrDefault()?.Value, CultureInfo.InvariantCulture, out double given)
-                && given < 0)
-                result.AddError($"{name} wants 0 or more");
-        });
-        return option;
-    }
+    private static Option<double> Seconds(string name, string alias, string help) =>
+        NumberOption.Number(name, help, 0, 0, 1e9, "SECONDS", alias);
 }

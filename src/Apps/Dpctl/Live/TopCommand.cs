@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
@@ -18,9 +17,9 @@ internal static class TopCommand
     internal static Command Build(IAnsiConsole console, TextWriter output)
     {
         (Option<string?> prefix, Option<int?> pid) = AppOptions();
-        Option<double> interval = ReplayVerb.Number("--interval", "Seconds between looks.", 1, 0.05, 86_400);
-        Option<int> count = new("--count", "-n") { Description = "Looks, then end; 0: until interrupted.",
-            HelpName = "N" };
+        Option<double> interval = NumberOption.Number("--interval", "Seconds between looks.", 1, 0.05, 86_400);
+        Option<int> count = NumberOption.Whole("--count", "Looks, then end; 0: until interrupted.", 0, 0, int.MaxValue,
+            "N", "-n");
         Option<bool> once = new("--once") { Description = "One look, printed as lines, over one interval." };
         var command = new Command("top", "Show a running application: rates of ports and queues, drops by reason, load "
             + "of lcores, levels of pools and rings. Live on a terminal, lines into a pipe; ends when the application "
@@ -36,13 +35,7 @@ internal static class TopCommand
     {
         using TelemetryClient client = TelemetryClient.Connect(prefix, pid);
         using var stop = new CancellationTokenSource();
-        void Stop(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            stop.Cancel();
-        }
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var signals = new StopSignals(stop.Cancel);
         var sampler = new AppSampler(client);
         string title = TelemetryClient.Name(client.App);
         try

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 
 namespace Dataplane.Dpctl;
@@ -13,16 +12,10 @@ internal static class TraceCommand
     internal static Command Build(TextWriter output, TextWriter error)
     {
         (Option<string?> prefix, Option<int?> pid) = TopCommand.AppOptions();
-        Option<int> count = new("--count", "-c") { Description = "Packets, 1 to 1000.", HelpName = "N",
-            DefaultValueFactory = _ => 10 };
-        count.Validators.Add(result =>
-        {
-            if (int.TryParse(result.Tokens.SingleOrDefault()?.Value, out int value) && value is < 1 or > 1000)
-                result.AddError($"--count wants 1 to 1000, not {value}");
-        });
+        Option<int> count = NumberOption.Whole("--count", "Packets, 1 to 1000.", 10, 1, 1000, "N", "-c");
         Option<string?> port = new("--port", "-i") { Description = "Only those received by this port: name or number.",
             HelpName = "PORT" };
-        Option<double> wait = ReplayVerb.Number("--wait", "Seconds to wait for packets and for their end; 0: until "
+        Option<double> wait = NumberOption.Number("--wait", "Seconds to wait for packets and for their end; 0: until "
             + "interrupted.", 0, 0, 1e6);
         var command = new Command("trace", "Follow the next packets through a running application: when each was "
             + "received, which stages it passed and after how many cycles, where it was sent or why it was dropped. "
@@ -31,13 +24,7 @@ internal static class TraceCommand
         {
             using TelemetryClient client = TelemetryClient.Connect(result.GetValue(prefix), result.GetValue(pid));
             using var stop = new CancellationTokenSource();
-            void Stop(PosixSignalContext signal)
-            {
-                signal.Cancel = true;
-                stop.Cancel();
-            }
-            using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-            using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+            using var signals = new StopSignals(stop.Cancel);
             if (result.GetValue(wait) is > 0 and double seconds)
                 stop.CancelAfter(TimeSpan.FromSeconds(seconds));
             return Run(client, result.GetValue(count), result.GetValue(port), stop.Token, output, error);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 
 namespace Dataplane.Dpctl;
 
@@ -39,12 +38,12 @@ internal static class ReplayVerb
         Option<bool> original = Flag("--original-timing", "As the stamps say; what happens when nothing else is said."),
             top = Flag("--top-speed", "As fast as the port takes them."),
             check = Flag("--check", "Only read the file, and say what would be sent.");
-        Option<double> speed = Number("--speed", "Times the original speed.", 1, 1e-9, 1e9),
-            duration = Number("--duration", "Seconds at most; 0: until all is sent.", 0, 0, 1e9),
-            period = Number("--stats-period", "Seconds between lines; 0: none.", 1, 0, 1e6);
-        Option<int> loop = Whole("--loop", "Passes through the file; 0: for ever.", 1, 0, int.MaxValue),
-            mtu = Whole("--mtu", "MTU to give the port, bytes; 0: as it is.", 0, 0, 65535),
-            burst = Whole("--burst", "Packets per call.", 32, 1, 512);
+        Option<double> speed = NumberOption.Number("--speed", "Times the original speed.", 1, 1e-9, 1e9),
+            duration = NumberOption.Number("--duration", "Seconds at most; 0: until all is sent.", 0, 0, 1e9),
+            period = NumberOption.Number("--stats-period", "Seconds between lines; 0: none.", 1, 0, 1e6);
+        Option<int> loop = NumberOption.Whole("--loop", "Passes through the file; 0: for ever.", 1, 0, int.MaxValue),
+            mtu = NumberOption.Whole("--mtu", "MTU to give the port, bytes; 0: as it is.", 0, 0, 65535),
+            burst = NumberOption.Whole("--burst", "Packets per call.", 32, 1, 512);
         var command = new Command(Name, "Send a capture file by any port: dpctl replay [EAL options --] FILE --port "
             + "PORT. Every packet is counted, and how late it went. Exit code 2: not every packet was sent, also "
             + "because it was interrupted; --duration may end it early, and an interrupt what goes on for ever.")
@@ -76,31 +75,4 @@ internal static class ReplayVerb
     }
 
     private static Option<bool> Flag(string name, string help) => new(name) { Description = help };
-
-    private static Option<int> Whole(string name, string help, int fallback, int min, int max)
-    {
-        var option = new Option<int>(name) { Description = help, HelpName = "N", DefaultValueFactory = _ => fallback };
-        option.Validators.Add(result =>
-        {
-            if (int.TryParse(result.Tokens.SingleOrDefault()?.Value, out int value) && (value < min || value > max))
-                result.AddError($"{name} wants {min} to {max}, not {value}");
-        });
-        return option;
-    }
-
-    /// <summary>A number with a point and without thousands separators: 0,5 would be read as 5.</summary>
-    internal static Option<double> Number(string name, string help, double fallback, double min, double max)
-    {
-        var option = new Option<double>(name) { Description = help, HelpName = "N",
-            DefaultValueFactory = _ => fallback };
-        option.Validators.Add(result =>
-        {
-            string? text = result.Tokens.SingleOrDefault()?.Value;
-            if (text != null && !(double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture,
-                out double value) && value >= min && value <= max))
-                result.AddError(string.Create(CultureInfo.InvariantCulture,
-                    $"{name} wants {min} to {max}, such as 0.5, not {text}"));
-        });
-        return option;
-    }
 }

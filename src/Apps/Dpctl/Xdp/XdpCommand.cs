@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Dataplane.Native;
 using Dataplane.Pmd;
 using Spectre.Console;
@@ -85,13 +84,7 @@ internal static class XdpCommand
         using var server = new XdpServer(name, program, path, busyBudget);
         host.SetOwner(path, uid, Own);
         using var stop = new CancellationTokenSource();
-        void Stop(PosixSignalContext signal)
-        {
-            signal.Cancel = true;
-            stop.Cancel();
-        }
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var signals = new StopSignals(stop.Cancel);
         console.WriteLine($"{name}: {Where(program)}; --vdev net_af_xdp0,iface={name},use_cni=1,dp_path={path}");
         server.Run(stop.Token);
         return CommandLine.Ok;
