@@ -92,8 +92,11 @@ public sealed unsafe partial class DriverRig : IDisposable
     /// <summary>Waits until both can send and receive.</summary>
     public void WaitForLinks()
     {
-        foreach (Port port in Ports.Ports)
-            Assert.True(port.WaitForLink(Limit).Up, $"link of {port.Name} does not come up");
+        // Again where one had not noticed at first that the other end came anew.
+        do
+            foreach (Port port in Ports.Ports)
+                Assert.True(port.WaitForLink(Limit).Up, $"link of {port.Name} does not come up");
+        while (!Ports.Ports.All(port => port.GetLink().Up));
     }
 
     /// <summary>Receives for any address, where the port has the mode.</summary>
