@@ -32,11 +32,14 @@ internal sealed unsafe class VhostPeer : IDisposable
     internal const ulong RingsAt = 0x7_0000_0000, BuffersAt = 0x3_0000_0000;
     internal const byte Canary = 0x5c;
 
+    /// <summary>Where the shared buffers are in the file.</summary>
+    internal const int BuffersFrom = RingsFrom + RingsBytes + Page;
+
     /// <summary>The peer's own addresses, those of rings, are others than those in descriptors.</summary>
     internal const ulong UserFromGuest = 0x1000_0000_0000;
 
     private const int Page = 4096, RingsBytes = 2 * VhostPeerRing.Bytes, PatienceMs = 60_000;
-    private const int RingsFrom = Page, BuffersFrom = RingsFrom + RingsBytes + Page;
+    private const int RingsFrom = Page;
     private const int FileBytes = BuffersFrom + BuffersBytes + Page;
 
     private readonly UnixSocket _socket;

@@ -143,6 +143,10 @@ internal sealed unsafe class VhostPeerRing
             case "index":
                 _available += Size;
                 break;
+            case "used":
+                for (int i = 0; i < 2; i++)
+                    ((vring_packed_desc*)first)[i].flags = Avail | Used;
+                break;
             case "table index":
                 table->next = 2;
                 break;

@@ -62,6 +62,48 @@ public sealed unsafe partial class MemifHostileTests : IDisposable
         Assert.True(Wait(() => client.GetLink().Up));
     }
 
+    /// <param name="args">More arguments of the client.</param>
+    /// <param name="sends">The ring is the one that it sends with.</param>
+    [Theory]
+    [InlineData("", true)]
+    [InlineData("", false)]
+    [InlineData(",zero-copy=yes", true)]
+    [InlineData(",zero-copy=yes", false)]
+    public void Client_ServersIndexBeyondTheRing_ConnectionEnds(string args, bool sends)
+    {
+        using UnixSocket listener = UnixSocket.Listen("@" + _socket, Socket.SOCK_SEQPACKET);
+        Port client = _rig.Ports.Attach($"net_memif0,socket={_socket},rsize=2{args}");
+        client.Start(new PortConfig(), _rig.Pool);
+        using MemifPeer peer = MemifPeer.Accept(listener);
+        Assert.True(peer.Send(MemifPeer.Hello()));
+        MemifMessage message;
+        ulong bytes = 0, at = 0;
+        do
+        {
+            message = peer.Receive()!.Value;
+            if (message.Type == MemifMessageType.AddRegion && message.RegionIndex == 0)
+                bytes = message.RegionSize;
+            if (message.Type == MemifMessageType.AddRing && message.RingFlags != 0 == sends)
+                at = message.RingOffset;
+            Assert.True(peer.Send(new MemifMessage
+            {
+                Type = message.Type == MemifMessageType.Connect ? MemifMessageType.Connected : MemifMessageType.Ack,
+            }));
+        }
+        while (message.Type != MemifMessageType.Connect);
+        Assert.True(Wait(() => client.GetLink().Up));
+        void* memory = Mman.mmap(null, (nuint)bytes, Mman.PROT_READ | Mman.PROT_WRITE, Mman.MAP_SHARED,
+            Socket.Fd(peer.Files[0]), 0);
+        Assert.True(memory != Mman.MAP_FAILED);
+        ((MemifRingHeader*)((byte*)memory + at))->Tail = 5;   // of four descriptors
+        Mbuf[] packets = [.. Enumerable.Range(0, 8).Select(_ => Make(60))];
+        Assert.Equal(0, sends ? client.TxQueues[0].TxBurst(packets) : client.RxQueues[0].RxBurst(new Mbuf[8]));
+        Mbuf.FreeBulk(packets);
+        Assert.True(Wait(() => !client.GetLink().Up));
+        Assert.Equal(1ul, client.GetXstats().Single(x => x.Name == "memif_peer_faults").Value);
+        _ = Mman.munmap(memory, (nuint)bytes);
+    }
+
     public static IEnumerable<ITheoryDataRow> BadStepNames =>
         s_badSteps.Select(step => new TheoryDataRow<string>(step.Name));
 

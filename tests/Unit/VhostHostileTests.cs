@@ -97,6 +97,91 @@ public sealed unsafe class VhostHostileTests : IDisposable
         Assert.Null(peer.Ask(new(VhostRequest.GetFeatures, [])));
     }
 
+    /// <summary>The back end before this one had taken three buffers of four, and given one or two back.</summary>
+    /// <param name="counted">It died between counting the second and noting that.</param>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void InflightOfASplitRing_LeftByTheDead_IsDoneFirstAsItCame(bool counted)
+    {
+        Port port = Start();
+        using VhostPeer peer = Connect();
+        VhostPeerRing ring = Offer(peer, 4);
+        byte* memory = InflightMemory(peer, SplitInflight.Bytes(VhostPeerRing.Size));
+        var header = (VhostInflightHeader*)memory;
+        var entries = (VhostInflightEntry*)(header + 1);
+        *header = new() { Version = 1, Entries = VhostPeerRing.Size, UsedIndex = 1, LastBatchHead = 1 };
+        entries[0] = new() { InFlight = 1, Counter = 5 };
+        entries[2] = new() { InFlight = 1, Counter = 3 };
+        Span<ushort> used = MemoryMarshal.Cast<byte, ushort>(ring.Device);
+        (used[1], used[2]) = (1, 1);
+        if (counted)
+        {
+            (used[1], used[6], header->LastBatchHead) = (2, 0, 0);
+            entries[0].Next = 1;
+        }
+        peer.Tell(Inflight(peer, 8192, InflightFrom, 2, VhostPeerRing.Size));
+        Assert.Equal(counted ? [102, 103] : [102, 100, 103], Receive(port));
+        Assert.Equal(4, used[1]);
+        Assert.Equal(4, header->UsedIndex);
+        for (int i = 0; i < 4; i++)
+            Assert.Equal(0, entries[i].InFlight);
+        AssertServed(port, peer);
+        Assert.Equal(5, header->UsedIndex);
+        Assert.Equal(0, entries[4].InFlight);
+    }
+
+    /// <summary>The back end before this one died while it gave two buffers of four back.</summary>
+    /// <param name="seen">The front end sees them.</param>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void InflightOfAPackedRing_LeftByTheDead_GoesOnBehindWhatWasSeen(bool seen)
+    {
+        Port port = Start();
+        using VhostPeer peer = Connect(s_packed);
+        VhostPeerRing ring = Offer(peer, 4);
+        var inflight = (PackedInflight*)InflightMemory(peer, PackedInflight.Bytes(VhostPeerRing.Size));
+        *inflight = new()
+        {
+            Version = 1, Entries = VhostPeerRing.Size, UsedIndex = 2, UsedWrap = 1, OldUsedIndex = 0, OldUsedWrap = 1,
+        };
+        if (seen)
+            ring.Change("used");
+        peer.Tell(Inflight(peer, 16384, InflightFrom, 2, VhostPeerRing.Size));
+        Assert.Equal(seen ? [102, 103] : [100, 101, 102, 103], Receive(port));
+        Assert.Equal(4, inflight->UsedIndex);
+        Assert.Equal(4, inflight->OldUsedIndex);
+        AssertServed(port, peer);
+    }
+
+    private const ulong InflightFrom = VhostPeer.BuffersFrom + 0x2_0000;
+
+    private static byte* InflightMemory(VhostPeer peer, ulong stride)
+    {
+        peer.Buffers[0x2_0000..].Clear();
+        return peer.Memory + InflightFrom + stride;   // of ring 1
+    }
+
+    /// <summary>Offers packets of 100 bytes, 101, and so on.</summary>
+    private static VhostPeerRing Offer(VhostPeer peer, int count)
+    {
+        peer.Buffers.Clear();
+        for (int i = 0; i < count; i++)
+            Assert.True(peer.Rings[1].TryAdd([new VirtioPart(VhostPeer.BuffersAt + (ulong)i * 4096, 112 + (uint)i)],
+                indirect: false));
+        peer.Rings[1].Publish();
+        return peer.Rings[1];
+    }
+
+    private int[] Receive(Port port)
+    {
+        int received = port.RxQueues[0].RxBurst(_burst);
+        int[] lengths = [.. _burst.Take(received).Select(packet => packet.PacketLength)];
+        Mbuf.FreeBulk(_burst.AsSpan(0, received));
+        return lengths;
+    }
+
     public static IEnumerable<ITheoryDataRow> Faults =>
         from packed in (bool[])[false, true]
         from name in (string[])["straddles", "nowhere", "direction", "loop", "nested", "odd table", "not agreed on",
