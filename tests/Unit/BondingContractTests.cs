@@ -96,3 +96,11 @@ public sealed class BondingNullContract() : BondingDriverContract("net_null0 net
 {
     protected override bool MakesItsOwn => true;
 }
+
+public sealed class BondingLacpContract() : BondingDriverContract(
+    "net_wire0 net_wire1 net_wire2 net_wire3 net_null8",
+    "mode=4,aggregate_wait_ms=0,lsc_poll_period_ms=1,member=net_wire0,member=net_wire2",
+    "mode=4,aggregate_wait_ms=0,lsc_poll_period_ms=1,member=net_wire1,member=net_wire3,mac=02:00:00:00:00:f0")
+{
+    protected override TimeSpan Patience => TimeSpan.FromMilliseconds(200);
+}
