@@ -280,6 +280,10 @@ public sealed partial class BondingTests : IDisposable
         bond.Start();
         Assert.Equal(64, Send(bond, 64, i => Flow(i % 32, 0)));
         Assert.Equal(64, ReceiveEach(far).Sum());
+        bond.Stop();
+        bond.Start(new PortConfig(), _pool);
+        Assert.Equal(64, Send(bond, 64, i => Flow(i % 32, 0)));
+        Assert.Equal(64, ReceiveEach(far).Sum());
         foreach (string last in (string[])["net_wire0", "net_wire4"])
             _ports.Detach(_ports.Find(last)!);
         Assert.False(bond.GetLink().Up);

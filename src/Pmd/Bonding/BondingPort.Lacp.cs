@@ -9,7 +9,7 @@ internal sealed partial class BondingPort
 
     private readonly LacpSelection _selection;
     private readonly List<(LacpMachine, uint)> _ports = [];
-    private readonly List<(Member Member, Mbuf Frame)> _outgoing = [];
+    private readonly List<OwnFrame> _outgoing = [];
     private Mempool? _frames;
 
     private void PrepareLacp()
@@ -19,7 +19,10 @@ internal sealed partial class BondingPort
         foreach (Member member in _members)
             member.Lacp = new LacpLink(Eal.Memory, $"{Name}_{member.Index}", new LacpParty(SystemPriority,
                 Info.MacAddress, 0, PortPriority, (ushort)(member.Index + 1), state), Options.AggregateWaitMs);
-        _frames = Mempool.CreateMbufPool(Eal.Memory, $"{Name}_own", FramesPerMember * _members.Count, cacheSize: 0,
+        int life = 0;
+        while (Mempool.Lookup(Eal.Memory, $"{Name}_own{life}") != null)
+            life++;
+        _frames = Mempool.CreateMbufPool(Eal.Memory, $"{Name}_own{life}", FramesPerMember * _members.Count, cacheSize: 0,
             dataRoomBytes: FrameRoom, numaNode: Options.NumaNode);
     }
 
@@ -39,11 +42,12 @@ internal sealed partial class BondingPort
             _ports.Add((machine, member.Link.SpeedMbps));
         }
         _selection.Apply(_ports);
+        bool canSpeak = TxQueues.Count > 0 && ((BondingTxQueue)TxQueues[0]).CanOffer;
         foreach (Member member in _members)
         {
             LacpMachine machine = member.Lacp!.Machine;
             machine.Advance(now);
-            if (!machine.WantsToSend(now))
+            if (!canSpeak || !machine.WantsToSend(now))
                 continue;
             var bytes = new byte[LacpPdu.FrameBytes];
             machine.Pdu.Write(bytes, member.OwnMac);
@@ -52,13 +56,16 @@ internal sealed partial class BondingPort
             machine.Sent(now);
             member.Lacp.PdusSent++;
         }
-        if (_outgoing.Count == 0)
+        if (_outgoing.Count == 0 || !canSpeak)
             return;
-        if (TxQueues.Count > 0)
-            ((BondingTxQueue)TxQueues[0]).SendOwn(_outgoing, static member => member.Lacp!.Machine.Unsent());
-        else
-            foreach ((Member _, Mbuf frame) in _outgoing)
-                frame.Free();
+        ((BondingTxQueue)TxQueues[0]).Offer([.. _outgoing]);
+        _outgoing.Clear();
+    }
+
+    private void DropOutgoing()
+    {
+        foreach (OwnFrame frame in _outgoing)
+            frame.Packet.Free();
         _outgoing.Clear();
     }
 
@@ -68,7 +75,7 @@ internal sealed partial class BondingPort
             return false;
         if (frame.TryAppend(bytes.Length, out Span<byte> room))
             bytes.CopyTo(room);
-        _outgoing.Add((member, frame));
+        _outgoing.Add(new OwnFrame(member, frame));
         return true;
     }
 

@@ -67,6 +67,7 @@ internal sealed partial class BondingPort
         {
             _monitoring = false;
             (alarm, _alarm) = (_alarm, null);
+            DropOutgoing();
             foreach (RxQueue queue in RxQueues)
                 ((BondingRxQueue)queue).Withdraw();
             foreach (TxQueue queue in TxQueues)
@@ -85,7 +86,7 @@ internal sealed partial class BondingPort
                 return;
             changed = Update();
             foreach (TxQueue queue in TxQueues)
-                ((BondingTxQueue)queue).FlushForIdleSender();
+                ((BondingTxQueue)queue).ServeIdle();
             _alarm = Eal.Alarms.Set(TimeSpan.FromMilliseconds(Options.PollMs), Tick);
         }
         if (changed)

@@ -77,7 +77,7 @@ internal sealed partial class BondingPort : Port
         RequireMember();
         using WorkOnParts work = BeginWorkOnParts();
         RxQueueConfig own = config with { DeferredStart = false };
-        return new BondingRxQueue(this, index, pool, [.. _members.Select(member => member.IsGone ? null!
+        return new BondingRxQueue(this, index, pool, [.. _members.Select(member => member.IsGone ? null
             : new RxShare(member, member.Port.SetupRxQueue(index, pool, own)))]);
     }
 
@@ -87,7 +87,7 @@ internal sealed partial class BondingPort : Port
         RequireMember();
         using WorkOnParts work = BeginWorkOnParts();
         TxQueueConfig own = config with { DeferredStart = false };
-        return new BondingTxQueue(this, index, [.. _members.Select(member => member.IsGone ? null!
+        return new BondingTxQueue(this, index, [.. _members.Select(member => member.IsGone ? null
             : new TxShare(member.Port.SetupTxQueue(index, own)))]);
     }
 
@@ -160,7 +160,9 @@ internal sealed partial class BondingPort : Port
         }
         foreach (Member member in _members)
             member.Lacp?.Dispose();
-        _frames?.Dispose();
+        // Ports that hand mbufs on may have given ours to somebody who has them still.
+        if (_frames?.AvailableCount == FramesPerMember * _members.Count)
+            _frames.Dispose();
     }
 
     private Port Find(string name) => Context.Ports?.Find(name)

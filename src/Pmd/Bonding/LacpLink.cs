@@ -12,6 +12,7 @@ internal sealed unsafe class LacpLink : IDisposable
     private readonly LacpParty _actor;
     private readonly int _aggregateWaitMs;
     private ulong _dropped;
+    private bool _refused;
 
     /// <param name="memory">Where to take memory from.</param>
     /// <param name="name">For its ring.</param>
@@ -47,6 +48,9 @@ internal sealed unsafe class LacpLink : IDisposable
             Interlocked.Increment(ref _dropped);   // several receive queues may; an atomic count, no barrier is meant
     }
 
+    /// <summary>The member did not take a frame. Sending thread.</summary>
+    internal void NoteRefused() => Volatile.Write(ref _refused, true);
+
     /// <summary>Starts from nothing.</summary>
     /// <param name="system">The bond's address.</param>
     internal void Reset(MacAddress system)
@@ -61,6 +65,11 @@ internal sealed unsafe class LacpLink : IDisposable
     /// <param name="answer">Called with each frame that answers a marker.</param>
     internal void Process(long now, MacAddress source, Action<byte[]> answer)
     {
+        if (Volatile.Read(ref _refused))
+        {
+            Volatile.Write(ref _refused, false);
+            Machine.Unsent();
+        }
         // No more than fit at once, whatever comes meanwhile.
         for (int i = 0; i < FramesWaiting && _arrived.TryDequeue(out SlowFrame frame); i++)
         {

@@ -9,7 +9,7 @@ internal sealed unsafe class BondingRxQueue : RxQueue
     private const int IdleEvery = 16;           // polls between two looks at members whose packets are dropped
     private const ushort SlowEtherType = 0x0988; // 0x8809 as it lies in memory
 
-    private readonly RxShare[] _shares;
+    private readonly RxShare?[] _shares;      // null: the member was gone before
     private readonly ushort _portId;
     private readonly bool _lacp;
     private readonly Mbuf[] _dropped = new Mbuf[32];
@@ -19,7 +19,7 @@ internal sealed unsafe class BondingRxQueue : RxQueue
     private uint _polls, _pollsSeen;
     private int _next, _kept, _keptFirst;
 
-    internal BondingRxQueue(BondingPort port, int index, Mempool pool, RxShare[] shares) : base(port, index, pool)
+    internal BondingRxQueue(BondingPort port, int index, Mempool pool, RxShare?[] shares) : base(port, index, pool)
     {
         _shares = shares;
         _portId = port.Id;
@@ -98,8 +98,8 @@ internal sealed unsafe class BondingRxQueue : RxQueue
     protected internal override ulong ReadMissed()
     {
         ulong missed = 0;
-        foreach (RxShare share in _shares)
-            missed += share.ReadMissed();
+        foreach (RxShare? share in _shares)
+            missed += share?.ReadMissed() ?? 0;
         return missed;
     }
 
@@ -107,7 +107,7 @@ internal sealed unsafe class BondingRxQueue : RxQueue
     {
         var picked = new RxShare[members.Count];
         for (int i = 0; i < picked.Length; i++)
-            picked[i] = _shares[members[i].Index];
+            picked[i] = _shares[members[i].Index]!;
         return picked;
     }
 

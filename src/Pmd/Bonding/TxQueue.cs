@@ -7,15 +7,16 @@ internal sealed unsafe class BondingTxQueue : TxQueue
 {
     private const int Chunk = TxShare.BatchSize;
 
-    private readonly TxShare[] _shares;
+    private readonly TxShare?[] _shares;      // null: the member was gone before
     private readonly BondingMode _mode;
     private readonly TransmitPolicy _policy;
     private RingHold<TxView> _hold;
+    private OwnFrame[]? _own;
     private ulong _copiesLost;
     private uint _calls, _callsSeen;
     private int _turn, _held;   // _held: packets in all shares' batches between bursts
 
-    internal BondingTxQueue(BondingPort port, int index, TxShare[] shares) : base(port, index)
+    internal BondingTxQueue(BondingPort port, int index, TxShare?[] shares) : base(port, index)
     {
         _shares = shares;
         _mode = port.Options.Mode;
@@ -33,52 +34,35 @@ internal sealed unsafe class BondingTxQueue : TxQueue
     {
         var picked = new TxShare[live.Count];
         for (int i = 0; i < picked.Length; i++)
-            picked[i] = _shares[live[i].Index];
+            picked[i] = _shares[live[i].Index]!;
         _hold.Set(null);
-        foreach (TxShare share in _shares)
-            share.IsLive = Array.IndexOf(picked, share) >= 0;
+        foreach (TxShare? share in _shares)
+            share?.IsLive = Array.IndexOf(picked, share) >= 0;
         _hold.Set(new TxView(picked));
     }
 
     /// <summary>The bond stops. Control path.</summary>
     internal void Withdraw() => _hold.Set(null);
 
-    /// <summary>Sends what is held back where the sender does not come again. Control path.</summary>
-    internal void FlushForIdleSender()
+    /// <summary>The frames offered last are sent, or given up.</summary>
+    internal bool CanOffer => Volatile.Read(ref _own) == null;     // B3
+
+    /// <summary>Hands over frames of the bond's own: the sender's next burst sends them first, so that nothing of its
+    /// own waits. Control path, while <see cref="CanOffer"/>.</summary>
+    internal void Offer(OwnFrame[] frames) => Volatile.Write(ref _own, frames);   // B0
+
+    /// <summary>Does the sender's part where it did not come since the last call: sends what is held back, and the
+    /// bond's own frames. Control path.</summary>
+    internal void ServeIdle()
     {
         uint calls = Volatile.Read(ref _calls);
-        if (calls != _callsSeen || Volatile.Read(ref _held) == 0 || _hold.Ring is not { } view)
+        if (calls != _callsSeen || (Volatile.Read(ref _held) == 0 && CanOffer) || _hold.Ring is not { } view)
         {
             _callsSeen = calls;
             return;
         }
         _hold.Set(null);
-        Flush();
-        _hold.Set(view);
-    }
-
-    /// <summary>Sends frames of the bond's own, each by one member, while no burst is in the queue. Control
-    /// path.</summary>
-    /// <param name="frames">They are the queue's from now on.</param>
-    /// <param name="refused">Called with each member that did not take one.</param>
-    internal void SendOwn(IReadOnlyList<(Member Member, Mbuf Frame)> frames, Action<Member> refused)
-    {
-        TxView? view = _hold.Ring;
-        _hold.Set(null);
-        Span<Mbuf> one = stackalloc Mbuf[1];
-        foreach ((Member member, Mbuf frame) in frames)
-        {
-            TxShare share = _shares[member.Index];
-            share.Count(Stats);
-            share.Queue.ReclaimTx();    // nobody else does where the bond sends by another
-            one[0] = frame;
-            if (share.Queue.TxBurst(one) == 0)
-            {
-                frame.Free();
-                refused(member);
-            }
-            share.Skip();
-        }
+        Serve();
         _hold.Set(view);
     }
 
@@ -100,8 +84,7 @@ internal sealed unsafe class BondingTxQueue : TxQueue
         _calls++;
         if (_hold.Enter() is { } view)
         {
-            if (_held != 0)
-                Flush();
+            Serve();
             foreach (TxShare share in view.Live)
                 if (most == 0 || freed < most)
                     freed += share.Queue.ReclaimTx(most == 0 ? 0 : most - freed);
@@ -117,8 +100,7 @@ internal sealed unsafe class BondingTxQueue : TxQueue
         _calls++;
         if (_hold.Enter() is { } view)
         {
-            if (_held != 0)
-                Flush();
+            Serve();
             TxShare[] live = view.Live;
             sent = live.Length switch
             {
@@ -139,9 +121,12 @@ internal sealed unsafe class BondingTxQueue : TxQueue
     /// <inheritdoc/>
     protected internal override void Drain()
     {
-        foreach (TxShare share in _shares)
-            share.DropHeld(Stats);
+        foreach (TxShare? share in _shares)
+            share?.DropHeld(Stats);
         _held = 0;
+        foreach (OwnFrame frame in _own ?? [])
+            frame.Packet.Free();
+        _own = null;
     }
 
     private int SendInTurn(TxShare[] live, ReadOnlySpan<Mbuf> packets)
@@ -227,12 +212,39 @@ internal sealed unsafe class BondingTxQueue : TxQueue
         return most;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Serve()
+    {
+        if (_held != 0)
+            Flush();
+        if (Volatile.Read(ref _own) is { } frames)      // B1
+            SendOwn(frames);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void SendOwn(OwnFrame[] frames)
+    {
+        Span<Mbuf> one = stackalloc Mbuf[1];
+        foreach (OwnFrame frame in frames)
+        {
+            one[0] = frame.Packet;
+            if (frame.Member.IsOut || !_shares[frame.Member.Index]!.SendOwn(one, Stats))
+            {
+                frame.Packet.Free();
+                frame.Member.Lacp!.NoteRefused();
+            }
+        }
+        Volatile.Write(ref _own, null);     // B2
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void Flush()
     {
         int held = 0;
-        foreach (TxShare share in _shares)
+        foreach (TxShare? share in _shares)
         {
+            if (share == null)
+                continue;
             if (share.IsLive)
                 held += share.SendHeld(Stats);
             else
@@ -241,6 +253,11 @@ internal sealed unsafe class BondingTxQueue : TxQueue
         _held = held;
     }
 }
+
+/// <summary>A frame of the bond's own.</summary>
+/// <param name="Member">Who is to send it.</param>
+/// <param name="Packet">Whoever sends it owns it.</param>
+internal readonly record struct OwnFrame(Member Member, Mbuf Packet);
 
 /// <summary>Which members a transmit queue sends by. Never changes.</summary>
 internal sealed record TxView(TxShare[] Live);

@@ -32,6 +32,17 @@ internal sealed unsafe class TxShare(TxQueue queue)
         return sent;
     }
 
+    /// <summary>Sends a frame of the bond's own, which does not count as its sender's.</summary>
+    /// <returns>False when it was not taken.</returns>
+    internal bool SendOwn(ReadOnlySpan<Mbuf> frame, QueueStats* to)
+    {
+        Count(to);
+        queue.ReclaimTx();      // nobody else does where the bond sends by another member
+        bool taken = queue.TxBurst(frame) != 0;
+        Skip();
+        return taken;
+    }
+
     /// <summary>Puts a packet into the batch, which has room.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal void Add(Mbuf packet) => _batch[_count++] = packet;
