@@ -22,8 +22,8 @@ internal sealed partial class BondingPort
         int life = 0;
         while (Mempool.Lookup(Eal.Memory, $"{Name}_own{life}") != null)
             life++;
-        _frames = Mempool.CreateMbufPool(Eal.Memory, $"{Name}_own{life}", FramesPerMember * _members.Count, cacheSize: 0,
-            dataRoomBytes: FrameRoom, numaNode: Options.NumaNode);
+        _frames = Mempool.CreateMbufPool(Eal.Memory, $"{Name}_own{life}", FramesPerMember * _members.Count,
+            cacheSize: 0, dataRoomBytes: FrameRoom, numaNode: Options.NumaNode);
     }
 
     private void RunLacp(long now)
