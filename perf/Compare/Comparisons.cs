@@ -8,9 +8,8 @@ internal static class Comparisons
         Environment.GetEnvironmentVariable("LAB_NICS") is { Length: > 0 } nics ? NicComparison.All(nics)
         : [new RingComparison(), new StackComparison(), new MempoolComparison(), new ForwardComparison(),
             new TelemetryComparison(), new CaptureComparison(stays: false), new CaptureComparison(stays: true),
-            new VethComparison("net_af_packet", "af_packet on veth", forwards: false, generic: false),
-            new VethComparison("net_af_xdp", "af_xdp on veth, native", forwards: true, generic: false),
-            new VethComparison("net_af_xdp", "af_xdp on macvlan, generic", forwards: true, generic: true),
+            new VethComparison("net_af_packet", "af_packet on veth", forwards: false),
+            new VethComparison("net_af_xdp", "af_xdp on veth, native", forwards: true),
             PeerComparison.Memif, PeerComparison.Vhost, PeerComparison.VirtioUser, new StartupComparison()];
 
     /// <summary>The environment our side runs in: what DPDK's side gets on its command line.</summary>
