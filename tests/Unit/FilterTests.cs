@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Dataplane.Native;
 using Dataplane.Net;
@@ -11,6 +12,7 @@ namespace Dataplane.Tests;
 /// <summary>Classic BPF: what may run, and that interpreter, compiled code and libpcap agree on what it says.</summary>
 public unsafe class FilterTests
 {
+    private static readonly int[] s_bursts = [0, 1, 7, 32, 64];
     private static readonly sock_filter s_return = new() { code = BPF_RET | BPF_K, k = 7 };
     private static readonly delegate* unmanaged<sock_filter*, byte*, uint, uint, uint> s_bpfFilter =
         (delegate* unmanaged<sock_filter*, byte*, uint, uint, uint>)Export("bpf_filter");
@@ -57,16 +59,15 @@ public unsafe class FilterTests
         Array.Fill(program, Op(BPF_LD | BPF_W | BPF_IND, 3));
         program[^1] = program[^2] = s_return;
         Assert.Throws<ConfigException>(() => PacketFilter.Create(program));
-        AssertSame(program[..^1], new byte[40], 40);
-        Assert.Equal(7u, Run(PacketFilter.Create(program[..^1]), new byte[40], 40));
+        Assert.Equal(7u, AssertSame(program[..^1], new byte[40], 40));
     }
 
     [Fact]
-    public void ScratchWord_WrittenOnBothWays_MayBeRead() => Assert.Equal(5u, Run(PacketFilter.Create(
+    public void ScratchWord_WrittenOnBothWays_MayBeRead() => Assert.Equal(5u, AssertSame(
     [
         Op(BPF_LD | BPF_IMM, 5), new() { code = BPF_JMP | BPF_JEQ | BPF_K, k = 5, jf = 2 }, Op(BPF_ST, 3),
         Op(BPF_JMP | BPF_JA, 1), Op(BPF_STX, 3), Op(BPF_LD | BPF_IMM), Op(BPF_LD | BPF_MEM, 3), Op(BPF_RET | BPF_A),
-    ]), [], 0));
+    ], [], 0));
 
     [Fact]
     public void Filter_WithDynamicCode_IsCompiled()
@@ -96,8 +97,7 @@ public unsafe class FilterTests
         sock_filter[] program =
             [Op(BPF_LDX | BPF_IMM, (uint)index), Op((ushort)code, (uint)offset), Op(BPF_RET | BPF_A)];
         byte[] packet = [.. Enumerable.Range(0x40, 10).Select(i => (byte)i)];
-        Assert.Equal(expected, Run(PacketFilter.Create(program), packet, 1500));
-        AssertSame(program, packet, 1500);
+        Assert.Equal(expected, AssertSame(program, packet, 1500));
     }
 
     [Fact]
@@ -108,12 +108,10 @@ public unsafe class FilterTests
         {
             var random = new Random(seed.Item);
             sock_filter[] program = FilterRandom.Valid(random, random.Next(60));
-            for (int i = 0; i < 20; i++, runs++)
-            {
-                byte[] packet = FilterRandom.Packet(random);
-                if (AssertSame(program, packet, (uint)(packet.Length + random.Next(3) * 100)) != 0)
-                    kept++;
-            }
+            (byte[], uint)[] packets = [.. Enumerable.Range(0, s_bursts[random.Next(s_bursts.Length)]).Select(_ =>
+                FilterRandom.Packet(random)).Select(packet => (packet, (uint)(packet.Length + random.Next(3) * 100)))];
+            runs += packets.Length;
+            kept += AssertSame(program, packets, random).Count(keep => keep != 0);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(1000));
         Assert.True(kept > runs / 20 && kept < runs, $"{kept} of {runs} say something: the programs are no test");
     }
@@ -139,6 +137,57 @@ public unsafe class FilterTests
             AssertSame(program, packet, (uint)packet.Length);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(5000));
         Assert.True(passed > 300, $"only {passed} passed: the words are no test");
+    }
+
+    /// <summary>A burst's packets have a verdict each, whatever those before them had.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(32)]
+    [InlineData(64)]
+    public void Burst_OfPacketsInSegments_HasAVerdictForEach(int count)
+    {
+        var random = new Random(count);
+        (byte[], uint)[] packets = [.. Enumerable.Range(0, count).Select(i =>
+        {
+            byte[] packet = CaptureRig.Frame((ushort)(i % 3 == 0 ? 7 : 8), 60 + random.Next(9000), random);
+            return (packet, (uint)packet.Length);
+        })];
+        sock_filter[] udpPort7 = [Op(BPF_LDX | BPF_B | BPF_MSH, 14), Op(BPF_LD | BPF_H | BPF_IND, 16),
+            new() { code = BPF_JMP | BPF_JEQ | BPF_K, k = 7, jf = 1 }, Op(BPF_RET | BPF_K, 262144), Op(BPF_RET)];
+        sock_filter[] length = [Op(BPF_LD | BPF_LEN), new() { code = BPF_JMP | BPF_JGT | BPF_K, k = 3000, jt = 1 },
+            Op(BPF_RET | BPF_A), Op(BPF_RET)];
+        // Registers begin at 0 with each packet.
+        sock_filter[] sum = [Op(BPF_ALU | BPF_ADD | BPF_K, 5), Op(BPF_ALU | BPF_ADD | BPF_X), Op(BPF_MISC | BPF_TAX),
+            Op(BPF_RET | BPF_A)];
+        for (int round = 0; round < 20; round++)
+        {
+            Assert.Equal(packets.Select((_, i) => i % 3 == 0 ? 262144u : 0), AssertSame(udpPort7, packets, random));
+            Assert.Equal(packets.Select(packet => packet.Item2 > 3000 ? 0 : packet.Item2),
+                AssertSame(length, packets, random));
+            Assert.Equal(packets.Select(_ => 5u), AssertSame(sum, packets, random));
+            Assert.Equal(packets.Select(_ => 9u), AssertSame([Op(BPF_RET | BPF_K, 9)], packets, random));
+            Assert.Equal(packets.Select(_ => 0u), AssertSame([Op(BPF_LD | BPF_W | BPF_ABS), Op(BPF_RET)], packets,
+                random));
+        }
+    }
+
+    /// <summary>Of a packet in segments 4,096 bytes are seen, of a first segment that is longer all.</summary>
+    [Theory]
+    [InlineData(4095, 3000, 0x5au)]
+    [InlineData(4096, 3000, 0u)]
+    [InlineData(4096, 4097, 0x5au)]
+    [InlineData(4097, 4097, 0u)]
+    public void Segments_AreSeenAsFarAsTheWindow(int offset, int segment, uint expected)
+    {
+        byte[] packet = new byte[9000];
+        packet.AsSpan().Fill(0x5a);
+        using var burst = new FilterBurst();
+        burst.Add(packet, 9000, _ => segment);
+        foreach (bool interpret in (bool[])[false, true])
+            Assert.Equal([expected], burst.Run(PacketFilter.Create([Op(BPF_LD | BPF_B | BPF_ABS, (uint)offset),
+                Op(BPF_RET | BPF_A)], interpret)));
     }
 
     [Theory]
@@ -182,37 +231,62 @@ public unsafe class FilterTests
     {
         var random = new Random(1);
         sock_filter[] program = FilterRandom.Valid(random, 40);
-        byte[] packet = new byte[64];
+        using var burst = new FilterBurst();
+        for (int i = 0; i < 32; i++)
+            burst.Add(FilterRandom.Packet(random), 100, left => Math.Min(left, 40));
         foreach (bool interpret in (bool[])[false, true])
         {
             PacketFilter filter = PacketFilter.Create(program, interpret);
-            uint said = Run(filter, packet, 64);
+            int taken = burst.Count(filter), all = 0;
             long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int i = 0; i < 100_000; i++)
-                said |= Run(filter, packet, 64);
-            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+            for (int i = 0; i < 10_000; i++)
+                all += burst.Count(filter);
+            Assert.Equal((before, 10_000 * taken), (GC.GetAllocatedBytesForCurrentThread(), all));
         }
+    }
+
+    /// <summary>Compiled code is given back with its filter.</summary>
+    [Fact]
+    public void Filters_MadeAndDropped_AreCollected()
+    {
+        WeakReference[] made = [.. Enumerable.Range(0, 20).Select(_ => Make())];
+        for (int i = 0; i < 20 && made.Any(one => one.IsAlive); i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        Assert.DoesNotContain(made, one => one.IsAlive);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static WeakReference Make() => new(FilterCompiler.Compile([s_return]).DeclaringType);
     }
 
     /// <summary>What all of them say.</summary>
-    private static uint AssertSame(sock_filter[] program, byte[] packet, uint wireLength)
-    {
-        PacketFilter compiled = PacketFilter.Create(program);
-        uint interpreted = FilterInterpreter.Run(program, packet, wireLength);
-        uint ran = Run(compiled, packet, wireLength);
-        Assert.True(interpreted == ran, $"interpreted {interpreted}, compiled {ran}: {Text(program)}");
-        if (Pcap.IsInstalled)
-        {
-            uint theirs = Theirs(program, packet, wireLength);
-            Assert.True(interpreted == theirs, $"interpreted {interpreted}, libpcap {theirs}: {Text(program)}");
-        }
-        return interpreted;
-    }
+    private static uint AssertSame(sock_filter[] program, byte[] packet, uint wireLength) =>
+        AssertSame(program, [(packet, wireLength)], new Random(1))[0];
 
-    private static uint Run(PacketFilter filter, ReadOnlySpan<byte> packet, uint wireLength)
+    /// <summary>What all of them say of each packet of a burst, which are in segments at random.</summary>
+    private static uint[] AssertSame(sock_filter[] program, (byte[] Bytes, uint WireLength)[] packets, Random random)
     {
-        fixed (byte* start = packet)
-            return filter.Run(start, (uint)packet.Length, wireLength);
+        using var burst = new FilterBurst();
+        uint[] said = new uint[packets.Length];
+        for (int i = 0; i < packets.Length; i++)
+        {
+            (byte[] bytes, uint wireLength) = packets[i];
+            bool isWhole = random.Next(2) == 0;
+            burst.Add(bytes, wireLength, left => isWhole ? left : random.Next(left + 1));
+            byte[] seen = bytes[..burst.SeenBytes(i)];
+            said[i] = FilterInterpreter.Run(program, seen, wireLength);
+            uint theirs = Pcap.IsInstalled ? Theirs(program, seen, wireLength) : said[i];
+            Assert.True(said[i] == theirs, $"interpreted {said[i]}, libpcap {theirs}: {Text(program)}");
+        }
+        foreach (bool interpret in (bool[])[false, true])
+        {
+            uint[] ran = burst.Run(PacketFilter.Create(program, interpret));
+            Assert.True(said.AsSpan().SequenceEqual(ran), $"interpreted {string.Join(' ', said)}, as a burst "
+                + $"{(interpret ? "interpreted" : "compiled")} {string.Join(' ', ran)}: {Text(program)}");
+        }
+        return said;
     }
 
     private static uint Theirs(sock_filter[] program, byte[] packet, uint wireLength)

@@ -12,13 +12,11 @@ internal sealed unsafe class CaptureTap : IDisposable
     /// <summary>Packets of one burst that are captured; those of a receive queue are taken in parts.</summary>
     internal const int MostOfABurst = 1024;
 
-    /// <summary>Bytes of a packet in several segments that the filter sees.</summary>
-    private const uint WindowBytes = 4096;
-
     private readonly PacketFilter? _filter;
     private readonly uint _snapLength;
     private readonly Taken[] _taken = new Taken[MostOfABurst];
-    private readonly byte* _window = (byte*)NativeMemory.AlignedAlloc(WindowBytes, 64);
+    private readonly PacketVerdict[] _verdicts = new PacketVerdict[MostOfABurst];
+    private readonly byte* _window = (byte*)NativeMemory.AlignedAlloc(PacketFilter.WindowBytes, 64);
     private RingHold<CaptureRing> _hold;
     private CaptureRingHeader _counts;
     private int _takenCount;
@@ -50,22 +48,10 @@ internal sealed unsafe class CaptureTap : IDisposable
         if (ring != null)
         {
             _start = ring.Head;
-            ulong now = Tsc.Read();
+            ulong now = 0;
             uint lost = _lost;
-            for (int i = 0; i < packets.Length; i++)
-            {
-                uint keep = Filter(packets[i].Header);
-                if (keep == 0)
-                    continue;
-                if (_takenCount == MostOfABurst)
-                {
-                    _overflow = i;
-                    break;
-                }
-                bool fits = Write(ring, packets[i].Header, now, keep, lost);
-                lost = fits ? 0 : lost + 1;
-                _taken[_takenCount++] = new() { Place = i, IsLost = !fits, End = ring.Head };
-            }
+            for (int from = 0; from < packets.Length && _overflow == int.MaxValue; from += MostOfABurst)
+                Take(ring, packets.Slice(from, Math.Min(MostOfABurst, packets.Length - from)), from, ref now, ref lost);
         }
         _hold.Leave();
     }
@@ -121,21 +107,33 @@ internal sealed unsafe class CaptureTap : IDisposable
     /// <summary>The queue was released: tells the reader. Control path; no thread polls the queue.</summary>
     internal void End() => _hold.Ring?.End(CaptureEnd.Released);
 
-    /// <summary>Bytes to keep of a packet; 0: the filter leaves it.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private uint Filter(MbufHeader* mbuf)
+    /// <summary>Writes those of a part of a burst that the filter takes.</summary>
+    /// <param name="ring">To where.</param>
+    /// <param name="packets">At most <see cref="MostOfABurst"/>.</param>
+    /// <param name="from">Place of the first in the burst.</param>
+    /// <param name="now">The burst's stamp; read here where it is 0 and there is something to stamp.</param>
+    /// <param name="lost">Since the last record.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Take(CaptureRing ring, ReadOnlySpan<Mbuf> packets, int from, ref ulong now, ref uint lost)
     {
-        uint most = Math.Min(mbuf->PktLen, _snapLength);
-        if (_filter == null)
-            return Math.Max(most, 1);
-        byte* data = mbuf->BufAddr + mbuf->DataOff;
-        uint length = mbuf->DataLen;
-        if (length < mbuf->PktLen && length < WindowBytes)
+        int count = _filter == null ? packets.Length : _filter.Run(packets, _verdicts, _window);
+        if (count == 0)
+            return;
+        if (now == 0)
+            now = Tsc.Read();
+        for (int i = 0; i < count; i++)
         {
-            length = Copy(mbuf, _window, Math.Min(mbuf->PktLen, WindowBytes));
-            data = _window;
+            PacketVerdict verdict = _filter == null ? new((uint)i, uint.MaxValue) : _verdicts[i];
+            int place = (int)verdict.Place;
+            if (_takenCount == MostOfABurst)
+            {
+                _overflow = from + place;
+                return;
+            }
+            bool fits = Write(ring, packets[place].Header, now, Math.Min(verdict.Keep, _snapLength), lost);
+            lost = fits ? 0 : lost + 1;
+            _taken[_takenCount++] = new() { Place = from + place, IsLost = !fits, End = ring.Head };
         }
-        return Math.Min(_filter.Run(data, length, mbuf->PktLen), Math.Max(most, 1));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -145,24 +143,10 @@ internal sealed unsafe class CaptureTap : IDisposable
         byte* target = ring.Add(now, mbuf->PktLen, captured, lost);
         if (target == null)
             return false;
-        uint copied = Copy(mbuf, target, captured);
+        uint copied = PacketFilter.CopyOf(mbuf, target, captured);
         if (copied < captured)      // segments that have less than the packet says
             Unsafe.InitBlockUnaligned(target + copied, 0, captured - copied);
         return true;
-    }
-
-    /// <summary>Copies a packet's first bytes, over segments.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint Copy(MbufHeader* mbuf, byte* target, uint bytes)
-    {
-        uint copied = 0;
-        for (; mbuf != null && copied < bytes; mbuf = mbuf->Next)
-        {
-            uint part = Math.Min(mbuf->DataLen, bytes - copied);
-            Unsafe.CopyBlockUnaligned(target + copied, mbuf->BufAddr + mbuf->DataOff, part);
-            copied += part;
-        }
-        return copied;
     }
 }
 

@@ -1,277 +1,206 @@
-using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
+using System.Reflection;
 using System.Reflection.Emit;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Dataplane.Native;
 using static Dataplane.Native.Filter;
 
 namespace Dataplane;
 
-/// <summary>A filter as machine code: what <see cref="FilterInterpreter.Run"/> says of the same packet.</summary>
-internal unsafe delegate uint FilterCode(byte* data, uint length, uint wireLength);
-
 /// <summary>
-/// Makes IL of a verified classic BPF program, which the runtime compiles at once and in full. A load is checked
-/// against the packet's length unless every way to it has passed a check that reaches as far. Control path.
+/// Makes IL of a verified classic BPF program and of a loop round it, so that a burst is one call: what
+/// <see cref="FilterInterpreter.Run"/> says of each of its packets. The runtime compiles it at once and in full. A load
+/// is checked against the packet's length unless every way to it has passed a check that reaches as far. Control path.
 /// </summary>
 [RequiresDynamicCode("filters are interpreted where no code can be made")]
-internal sealed unsafe class FilterCompiler
+internal sealed unsafe partial class FilterCompiler
 {
-    // The method's arguments; 0 is what the delegate is closed over.
-    private static readonly OpCode s_data = OpCodes.Ldarg_1, s_length = OpCodes.Ldarg_2, s_wireLength = OpCodes.Ldarg_3;
+    // The method's arguments: mbufs, their number, verdicts, window. As of PacketFilter's function pointer.
+    private static readonly OpCode s_mbufs = OpCodes.Ldarg_0, s_count = OpCodes.Ldarg_1, s_verdicts = OpCodes.Ldarg_2,
+        s_window = OpCodes.Ldarg_3;
 
     private readonly sock_filter[] _program;
-    private readonly DynamicMethod _method;
     private readonly ILGenerator _il;
-    private readonly LocalBuilder _a, _x;
+    private readonly LocalBuilder _place, _taken, _mbuf, _data, _length, _wireLength, _keep, _a, _x;
     private readonly LocalBuilder?[] _scratch = new LocalBuilder?[BPF_MEMWORDS];
     private readonly Label[] _labels;
-    private readonly uint[] _proven;    // bytes the packet has on every way to an instruction
-    private readonly Label _nothing;
+    private readonly uint[] _proven;    // bytes the packet has on every way to an instruction; no way: MaxValue
+    private readonly Label _segments, _look, _take, _next;
+    private bool _saysMore;             // than 0
 
-    private FilterCompiler(sock_filter[] program)
+    private FilterCompiler(sock_filter[] program, ILGenerator il)
     {
-        _program = program;
-        // Closed over an object, if only null: an open delegate would shuffle its arguments at each call.
-        _method = new DynamicMethod("PacketFilter", typeof(uint),
-            [typeof(object), typeof(byte*), typeof(uint), typeof(uint)], typeof(FilterCompiler).Module);
-        _il = _method.GetILGenerator();
-        _a = _il.DeclareLocal(typeof(uint));
-        _x = _il.DeclareLocal(typeof(uint));
+        (_program, _il) = (program, il);
+        _place = il.DeclareLocal(typeof(nuint));
+        _taken = il.DeclareLocal(typeof(nuint));
+        (_mbuf, _data) = (il.DeclareLocal(typeof(byte*)), il.DeclareLocal(typeof(byte*)));
+        (_length, _wireLength) = (il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)));
+        (_keep, _a, _x) = (il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)));
+        (_segments, _look) = (il.DefineLabel(), il.DefineLabel());
+        (_take, _next) = (il.DefineLabel(), il.DefineLabel());
         _labels = new Label[program.Length];
         for (int i = 0; i < program.Length; i++)
-            _labels[i] = _il.DefineLabel();
-        _nothing = _il.DefineLabel();
+            _labels[i] = il.DefineLabel();
         _proven = new uint[program.Length];
         Array.Fill(_proven, uint.MaxValue);
         _proven[0] = 0;
     }
 
-    /// <summary>Compiles a program that <see cref="FilterVerifier"/> passed.</summary>
-    internal static FilterCode Compile(sock_filter[] program)
+    /// <summary>Compiles a program that <see cref="FilterVerifier"/> passed. The code lives as long as the method that
+    /// is returned, and is called by its function pointer.</summary>
+    internal static MethodInfo Compile(sock_filter[] program)
     {
-        var compiler = new FilterCompiler(program);
-        for (int i = 0; i < program.Length; i++)
-            compiler.Put(i);
-        compiler._il.MarkLabel(compiler._nothing);
-        compiler._il.Emit(OpCodes.Ldc_I4_0);
-        compiler._il.Emit(OpCodes.Ret);
-        return compiler._method.CreateDelegate<FilterCode>(target: null);
+        // A type of its own and not a DynamicMethod, which only a delegate can call.
+        const string name = "PacketFilter";
+        ModuleBuilder module = AssemblyBuilder.DefineDynamicAssembly(new AssemblyName(name),
+            AssemblyBuilderAccess.RunAndCollect).DefineDynamicModule(name);
+        TypeBuilder type = module.DefineType(name, TypeAttributes.Abstract | TypeAttributes.Sealed
+            | TypeAttributes.Public);
+        MethodBuilder method = type.DefineMethod("Run", MethodAttributes.Static | MethodAttributes.Public, typeof(uint),
+            [typeof(byte*), typeof(uint), typeof(byte*), typeof(byte*)]);
+        method.SetImplementationFlags(MethodImplAttributes.AggressiveOptimization);
+        method.InitLocals = false;
+        new FilterCompiler(program, method.GetILGenerator()).PutAll();
+        MethodInfo made = type.CreateType().GetMethod(method.Name)!;
+        RuntimeHelpers.PrepareMethod(made.MethodHandle);    // the runtime compiles it now, and not on an lcore
+        return made;
     }
 
-    private void Put(int at)
+    /// <summary>The loop over the burst.</summary>
+    private void PutAll()
     {
-        sock_filter one = _program[at];
-        uint proven = _proven[at];
-        _il.MarkLabel(_labels[at]);
-        switch (one.code & 7)
+        Label over = _il.DefineLabel(), packet = _il.DefineLabel();
+        foreach (LocalBuilder counter in (LocalBuilder[])[_place, _taken])
         {
-            case BPF_LD:
-                PutLoad(one, ref proven);
-                _il.Emit(OpCodes.Stloc, _a);
-                break;
-            case BPF_LDX:
-                PutLoadIndex(one, ref proven);
-                _il.Emit(OpCodes.Stloc, _x);
-                break;
-            case BPF_ST or BPF_STX:
-                _il.Emit(OpCodes.Ldloc, (one.code & 7) == BPF_ST ? _a : _x);
-                _il.Emit(OpCodes.Stloc, Scratch(one.k));
-                break;
-            case BPF_ALU:
-                PutOperation(one);
-                _il.Emit(OpCodes.Stloc, _a);
-                break;
-            case BPF_JMP:
-                PutJump(one, at);
-                break;
-            case BPF_RET:
-                if (one.code == (BPF_RET | BPF_A))
-                    _il.Emit(OpCodes.Ldloc, _a);
-                else
-                    PutConstant(one.k);
-                _il.Emit(OpCodes.Ret);
-                break;
-            default:
-                bool toIndex = one.code == (BPF_MISC | BPF_TAX);
-                _il.Emit(OpCodes.Ldloc, toIndex ? _a : _x);
-                _il.Emit(OpCodes.Stloc, toIndex ? _x : _a);
-                break;
+            _il.Emit(OpCodes.Ldc_I4_0);
+            _il.Emit(OpCodes.Conv_U);
+            _il.Emit(OpCodes.Stloc, counter);
         }
-        foreach (int next in FilterVerifier.Successors(one, at))
-            _proven[next] = Math.Min(_proven[next], proven);
-    }
-
-    private void PutLoad(sock_filter one, ref uint proven)
-    {
-        int width = (one.code & 0x18) switch { BPF_W => 4, BPF_H => 2, _ => 1 };
-        switch (one.code & 0xe0)
+        _il.Emit(OpCodes.Br, over);
+        _il.MarkLabel(packet);
+        bool reads = PutPacket();
+        foreach (LocalBuilder register in (LocalBuilder[])[_a, _x])
         {
-            case BPF_IMM:
-                PutConstant(one.k);
-                break;
-            case BPF_LEN:
-                _il.Emit(s_wireLength);
-                break;
-            case BPF_MEM:
-                _il.Emit(OpCodes.Ldloc, Scratch(one.k));
-                break;
-            case BPF_ABS:
-                PutCheck(one.k + (uint)width, ref proven);
-                _il.Emit(s_data);
-                PutConstant(one.k);
-                _il.Emit(OpCodes.Conv_U);
-                _il.Emit(OpCodes.Add);
-                PutRead(width);
-                break;
-            default:
-                PutSum(one.k + (ulong)width);       // 64 bits: x + k + width does not wrap
-                _il.Emit(s_length);
-                _il.Emit(OpCodes.Conv_U8);
-                _il.Emit(OpCodes.Bgt_Un, _nothing);
-                _il.Emit(s_data);
-                PutSum(one.k);
-                _il.Emit(OpCodes.Conv_U);
-                _il.Emit(OpCodes.Add);
-                PutRead(width);
-                break;
+            _il.Emit(OpCodes.Ldc_I4_0);
+            _il.Emit(OpCodes.Stloc, register);
         }
-    }
-
-    private void PutLoadIndex(sock_filter one, ref uint proven)
-    {
-        switch (one.code & 0xe0)
+        for (int i = 0; i < _program.Length; i++)
+            if (_proven[i] != uint.MaxValue)
+                Put(i);
+        PutTake();
+        _il.MarkLabel(_next);
+        PutIncrement(_place);
+        _il.MarkLabel(over);
+        if (_saysMore)
         {
-            case BPF_IMM:
-                PutConstant(one.k);
-                break;
-            case BPF_LEN:
-                _il.Emit(s_wireLength);
-                break;
-            case BPF_MEM:
-                _il.Emit(OpCodes.Ldloc, Scratch(one.k));
-                break;
-            default:    // BPF_MSH: four times a byte's lower half
-                if (one.k == uint.MaxValue)
-                    _il.Emit(OpCodes.Br, _nothing);     // one more would be 0; what follows is dead but whole
-                PutCheck(one.k == uint.MaxValue ? one.k : one.k + 1, ref proven);
-                _il.Emit(s_data);
-                PutConstant(one.k);
-                _il.Emit(OpCodes.Conv_U);
-                _il.Emit(OpCodes.Add);
-                PutRead(1);
-                PutConstant(0xf);
-                _il.Emit(OpCodes.And);
-                _il.Emit(OpCodes.Ldc_I4_2);
-                _il.Emit(OpCodes.Shl);
-                break;
+            _il.Emit(OpCodes.Ldloc, _place);
+            _il.Emit(s_count);
+            _il.Emit(OpCodes.Conv_U);
+            _il.Emit(OpCodes.Blt_Un, packet);
         }
+        _il.Emit(OpCodes.Ldloc, _taken);
+        _il.Emit(OpCodes.Conv_U4);
+        _il.Emit(OpCodes.Ret);
+        if (reads)
+            PutSegments();
     }
 
-    private void PutOperation(sock_filter one)
+    /// <summary>Finds the next packet's bytes and lengths, those of them the program asks for.</summary>
+    /// <returns>Whether it asks for bytes.</returns>
+    private bool PutPacket()
     {
-        bool byIndex = (one.code & BPF_X) != 0;
-        int operation = one.code & 0xf0;
-        if (byIndex && operation is BPF_DIV or BPF_MOD)
+        bool reads = false, asksLength = false;
+        foreach (sock_filter one in _program)
         {
-            _il.Emit(OpCodes.Ldloc, _x);
-            _il.Emit(OpCodes.Brfalse, _nothing);
+            bool isLoad = (one.code & 7) is BPF_LD or BPF_LDX;
+            reads |= isLoad && (one.code & 0xe0) is BPF_ABS or BPF_IND or BPF_MSH;
+            asksLength |= isLoad && (one.code & 0xe0) is BPF_LEN;
         }
-        _il.Emit(OpCodes.Ldloc, _a);
-        if (operation == BPF_NEG)
-        {
-            _il.Emit(OpCodes.Neg);
-            return;
-        }
-        if (byIndex)
-            _il.Emit(OpCodes.Ldloc, _x);
-        else
-            PutConstant(one.k);
-        if (byIndex && operation is BPF_LSH or BPF_RSH)
-            PutWideShift(operation == BPF_LSH ? OpCodes.Shl : OpCodes.Shr_Un);
-        else
-            _il.Emit(operation switch
-            {
-                BPF_ADD => OpCodes.Add,
-                BPF_SUB => OpCodes.Sub,
-                BPF_MUL => OpCodes.Mul,
-                BPF_DIV => OpCodes.Div_Un,
-                BPF_MOD => OpCodes.Rem_Un,
-                BPF_OR => OpCodes.Or,
-                BPF_AND => OpCodes.And,
-                BPF_XOR => OpCodes.Xor,
-                BPF_LSH => OpCodes.Shl,
-                _ => OpCodes.Shr_Un,
-            });
+        if (!reads && !asksLength)
+            return false;
+        PutSlot(s_mbufs, _place);
+        _il.Emit(OpCodes.Ldind_I);
+        _il.Emit(OpCodes.Stloc, _mbuf);
+        PutField(nameof(MbufHeader.PktLen), OpCodes.Ldind_U4);
+        _il.Emit(OpCodes.Stloc, _wireLength);
+        if (!reads)
+            return false;
+        PutField(nameof(MbufHeader.BufAddr), OpCodes.Ldind_I);
+        PutField(nameof(MbufHeader.DataOff), OpCodes.Ldind_U2);
+        _il.Emit(OpCodes.Conv_U);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Stloc, _data);
+        PutField(nameof(MbufHeader.DataLen), OpCodes.Ldind_U2);
+        _il.Emit(OpCodes.Stloc, _length);
+        _il.Emit(OpCodes.Ldloc, _length);
+        _il.Emit(OpCodes.Ldloc, _wireLength);
+        _il.Emit(OpCodes.Blt_Un, _segments);
+        _il.MarkLabel(_look);
+        return true;
     }
 
-    /// <summary>Shifts what is on the stack by the index register, also by more than 31 bits, which leaves 0.</summary>
-    private void PutWideShift(OpCode shift)
+    /// <summary>Out of the loop's way: the packet's first bytes are put together in the window.</summary>
+    private void PutSegments()
     {
-        _il.Emit(OpCodes.Ldc_I4, 31);
-        _il.Emit(OpCodes.And);
-        _il.Emit(shift);
-        // and with -(x < 32)
-        _il.Emit(OpCodes.Ldloc, _x);
-        _il.Emit(OpCodes.Ldc_I4, 32);
-        _il.Emit(OpCodes.Clt_Un);
-        _il.Emit(OpCodes.Neg);
-        _il.Emit(OpCodes.And);
+        _il.MarkLabel(_segments);
+        _il.Emit(OpCodes.Ldloc, _length);
+        PutConstant(PacketFilter.WindowBytes);
+        _il.Emit(OpCodes.Bge_Un, _look);
+        _il.Emit(OpCodes.Ldloc, _mbuf);
+        _il.Emit(s_window);
+        _il.Emit(OpCodes.Ldc_I8, (long)(delegate*<MbufHeader*, byte*, uint>)&PacketFilter.FillWindow);
+        _il.Emit(OpCodes.Conv_U);
+        _il.EmitCalli(OpCodes.Calli, CallingConventions.Standard, typeof(uint), [typeof(byte*), typeof(byte*)], null);
+        _il.Emit(OpCodes.Stloc, _length);
+        _il.Emit(s_window);
+        _il.Emit(OpCodes.Stloc, _data);
+        _il.Emit(OpCodes.Br, _look);
     }
 
-    private void PutJump(sock_filter one, int at)
+    /// <summary>Writes the verdict of a packet to be kept.</summary>
+    private void PutTake()
     {
-        if (one.code == (BPF_JMP | BPF_JA))
-        {
-            _il.Emit(OpCodes.Br, _labels[at + 1 + (int)one.k]);
-            return;
-        }
-        _il.Emit(OpCodes.Ldloc, _a);
-        if ((one.code & BPF_X) != 0)
-            _il.Emit(OpCodes.Ldloc, _x);
-        else
-            PutConstant(one.k);
-        if ((one.code & 0xf0) == BPF_JSET)
-            _il.Emit(OpCodes.And);
-        _il.Emit((one.code & 0xf0) switch
-        {
-            BPF_JEQ => OpCodes.Beq,
-            BPF_JGT => OpCodes.Bgt_Un,
-            BPF_JGE => OpCodes.Bge_Un,
-            _ => OpCodes.Brtrue,
-        }, _labels[at + 1 + one.jt]);
-        if (one.jf != 0)
-            _il.Emit(OpCodes.Br, _labels[at + 1 + one.jf]);
+        _il.MarkLabel(_take);
+        PutSlot(s_verdicts, _taken);
+        _il.Emit(OpCodes.Ldloc, _place);
+        _il.Emit(OpCodes.Conv_U4);
+        _il.Emit(OpCodes.Stind_I4);
+        PutSlot(s_verdicts, _taken);
+        _il.Emit(OpCodes.Ldc_I4_4);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Ldloc, _keep);
+        _il.Emit(OpCodes.Stind_I4);
+        PutIncrement(_taken);
     }
 
-    /// <summary>Ends the program where the packet has fewer bytes.</summary>
-    private void PutCheck(uint bytes, ref uint proven)
+    /// <summary>The address of an array's eight bytes with this number.</summary>
+    private void PutSlot(OpCode array, LocalBuilder number)
     {
-        if (bytes <= proven)
-            return;
-        proven = bytes;
-        _il.Emit(s_length);
-        PutConstant(bytes);
-        _il.Emit(OpCodes.Blt_Un, _nothing);
-    }
-
-    /// <summary>Index register and a constant, 64 bits.</summary>
-    private void PutSum(ulong constant)
-    {
-        _il.Emit(OpCodes.Ldloc, _x);
-        _il.Emit(OpCodes.Conv_U8);
-        _il.Emit(OpCodes.Ldc_I8, (long)constant);
+        _il.Emit(array);
+        _il.Emit(OpCodes.Ldloc, number);
+        _il.Emit(OpCodes.Ldc_I4_3);
+        _il.Emit(OpCodes.Shl);
         _il.Emit(OpCodes.Add);
     }
 
-    /// <summary>Reads what the address on the stack points to, of the network's byte order.</summary>
-    private void PutRead(int width)
+    private void PutIncrement(LocalBuilder counter)
     {
-        if (width > 1)
-            _il.Emit(OpCodes.Unaligned, (byte)1);
-        _il.Emit(width switch { 4 => OpCodes.Ldind_U4, 2 => OpCodes.Ldind_U2, _ => OpCodes.Ldind_U1 });
-        if (width > 1)
-            _il.Emit(OpCodes.Call, typeof(BinaryPrimitives).GetMethod(nameof(BinaryPrimitives.ReverseEndianness),
-                [width == 4 ? typeof(uint) : typeof(ushort)])!);
+        _il.Emit(OpCodes.Ldloc, counter);
+        _il.Emit(OpCodes.Ldc_I4_1);
+        _il.Emit(OpCodes.Conv_U);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Stloc, counter);
+    }
+
+    /// <summary>Reads a field of the packet's header.</summary>
+    private void PutField(string name, OpCode read)
+    {
+        _il.Emit(OpCodes.Ldloc, _mbuf);
+        _il.Emit(OpCodes.Ldc_I4, (int)Marshal.OffsetOf<MbufHeader>(name));
+        _il.Emit(OpCodes.Conv_U);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(read);
     }
 
     private void PutConstant(uint value) => _il.Emit(OpCodes.Ldc_I4, (int)value);
