@@ -7,7 +7,9 @@ internal static class Comparisons
     public static IReadOnlyList<IComparison> All { get; } =
         Environment.GetEnvironmentVariable("LAB_NICS") is { Length: > 0 } nics ? NicComparison.All(nics)
         : [new RingComparison(), new StackComparison(), new MempoolComparison(), new ForwardComparison(),
-            new TelemetryComparison(), new CaptureComparison(stays: false), new CaptureComparison(stays: true),
+            new TelemetryComparison(oneProcess: true), new TelemetryComparison(oneProcess: false),
+            new CaptureGoneComparison(), new CaptureComparison("null to null io, capture attached : detached", false),
+            new CaptureComparison("af_packet on veth transmit, capture attached : detached", true),
             new VethComparison("net_af_packet", "af_packet on veth", forwards: false),
             new VethComparison("net_af_xdp", "af_xdp on veth, native", forwards: true),
             PeerComparison.Memif, PeerComparison.Vhost, PeerComparison.VirtioUser, new StartupComparison()];

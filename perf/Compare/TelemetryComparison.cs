@@ -1,68 +1,83 @@
 using System.Net.Sockets;
 using System.Text;
-using System.Text.Json;
 
 namespace Dataplane.Perf.Compare;
 
 /// <summary>
-/// Forward between two null ports with its telemetry read twenty times a second, against the same without telemetry:
-/// both sides are ours, and the ratio is what it costs the lcore to be watched.
+/// What it costs the lcore to be watched, Forward between two null ports, both sides ours: its telemetry read twenty
+/// times a second, now and then in one process; and processes in turn with telemetry, read like that, and without.
 /// </summary>
-internal sealed class TelemetryComparison : IComparison
+internal sealed class TelemetryComparison(bool oneProcess) : IComparison
 {
-    private const double Seconds = 3;
-    private static readonly string[] s_vdevs = ["net_null0", "net_null1"];
     private static readonly string[] s_questions =
         ["/ethdev/xstats,0", "/ethdev/xstats,1", "/eal/lcore/usage", "/mempool/list", "/forward/streams"];
 
-    public IReadOnlyList<Row> Rows { get; } =
-        [new("null to null io, telemetry on : off", "cycles/packet", true, 0.99, 1)];
+    private double _alone;
+
+    public IReadOnlyList<Row> Rows { get; } = [new(oneProcess ? "null to null io, telemetry read : not read"
+        : "null to null io, telemetry on : off", "cycles/packet", true, 0.99, 1)];
 
     public string? Missing => null;
 
-    public double[] Theirs() => [Cycles("--no-telemetry")];
-
     public double[] Ours()
     {
-        string prefix = $"compare-{Environment.ProcessId}";
-        using var stop = new CancellationTokenSource();
-        Task<int> reader = Task.Run(() => Read(TelemetrySocket.RuntimeDirectory(prefix) + "/dpdk_telemetry.v2",
-            stop.Token));
-        double cycles = Cycles("--telemetry", "--file-prefix", prefix);
-        stop.Cancel();
-        return reader.Result > 0 ? [cycles] : throw new DataplaneException("nobody answered the telemetry's reader");
-    }
-
-    private static double Cycles(params string[] eal)
-    {
-        using JsonDocument report = Applications.Forward("1", s_vdevs, ["--burst", "32", "--mbcache", "250"], Seconds,
-            eal);
-        return report.RootElement.GetProperty("lcores")[0].GetProperty("cyclesPerPacket").GetDouble();
-    }
-
-    private static int Read(string path, CancellationToken stop)
-    {
-        int answers = 0;
-        byte[] buffer = new byte[16384];
-        while (!stop.WaitHandle.WaitOne(50))
+        double watched;
+        if (oneProcess)
         {
-            using var client = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
-            try
+            using WatchedForward forward = new(["net_null0", "net_null1"], "--burst", "32", "--mbcache", "250");
+            (watched, _alone) = forward.Measure(() => new Reader(forward.Path));
+        }
+        else
+            (watched, _alone) = ShortRuns.Measure(on => on ? [] : ["--no-telemetry"], (prefix, stop) =>
             {
-                client.Connect(new UnixDomainSocketEndPoint(path));
-                client.Receive(buffer);
-                foreach (string question in s_questions)
+                using var reader = new Reader(TelemetrySocket.RuntimeDirectory(prefix) + "/dpdk_telemetry.v2");
+                stop.WaitHandle.WaitOne();
+            });
+        return [watched];
+    }
+
+    public double[] Theirs() => [_alone];
+
+    /// <summary>Asks twenty times a second, from its making to its end.</summary>
+    private sealed class Reader : IDisposable
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task<int> _task;
+
+        public Reader(string path) => _task = Task.Run(() => Read(path, _stop.Token));
+
+        public void Dispose()
+        {
+            _stop.Cancel();
+            if (_task.Result == 0)
+                throw new DataplaneException("nobody answered the telemetry's reader");
+            _stop.Dispose();
+        }
+
+        private static int Read(string path, CancellationToken stop)
+        {
+            int answers = 0;
+            byte[] buffer = new byte[16384];
+            while (!stop.WaitHandle.WaitOne(50))
+            {
+                using var client = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+                try
                 {
-                    client.Send(Encoding.ASCII.GetBytes(question));
-                    if (client.Receive(buffer) > 0)
-                        answers++;
+                    client.Connect(new UnixDomainSocketEndPoint(path));
+                    client.Receive(buffer);
+                    foreach (string question in s_questions)
+                    {
+                        client.Send(Encoding.ASCII.GetBytes(question));
+                        if (client.Receive(buffer) > 0)
+                            answers++;
+                    }
+                }
+                catch (SocketException)
+                {
+                    // not there yet, or no more
                 }
             }
-            catch (SocketException)
-            {
-                // not there yet, or no more
-            }
+            return answers;
         }
-        return answers;
     }
 }

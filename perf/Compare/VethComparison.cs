@@ -18,7 +18,7 @@ namespace Dataplane.Perf.Compare;
 /// </remarks>
 internal sealed class VethComparison(string driver, string label, bool forwards) : IComparison
 {
-    private const string Pair = "dpcmp0", Far = "dpcmp1";
+    private const string Pair = VethPair.Near, Far = VethPair.Far;
     private const double Seconds = 3;
 
     private readonly string[] _device = [$"{driver}0,iface={Pair}"];
@@ -116,35 +116,5 @@ internal sealed class VethComparison(string driver, string label, bool forwards)
         double rate = receive();
         sender.Wait();
         return rate > 0 ? rate : throw new DataplaneException("nothing was received");
-    }
-
-    /// <summary>Two joined kernel interfaces without IPv6, which would add packets of its own.</summary>
-    private sealed class VethPair : IDisposable
-    {
-        public VethPair()
-        {
-            Dispose();
-            Ip("link", "add", Pair, "type", "veth", "peer", "name", Far);
-            SetUp(Pair);
-            SetUp(Far);
-        }
-
-        public void Dispose()
-        {
-            if (Directory.Exists($"/sys/class/net/{Pair}"))
-                Ip("link", "del", Pair);
-        }
-
-        private static void SetUp(string link)
-        {
-            File.WriteAllText($"/proc/sys/net/ipv6/conf/{link}/disable_ipv6", "1");
-            Ip("link", "set", link, "up", "promisc", "on");
-        }
-
-        private static void Ip(params string[] args)
-        {
-            if (Dpdk.Run("ip", args, TimeSpan.FromSeconds(10), out string text) != 0)
-                throw new DataplaneException($"ip {string.Join(' ', args)}", why: text);
-        }
     }
 }

@@ -18,6 +18,7 @@ public sealed partial class Eal
                 _localServer = new LocalServer(this, Log.CreateLogger("lib.telemetry"),
                     new TelemetryService(Telemetry, telemetry), new ControlService(Control, control));
                 (Telemetry.SocketPath, Control.SocketPath) = (telemetry.Path, control.Path);
+                TelemetrySocket.RemoveDead();
             }
             catch
             {

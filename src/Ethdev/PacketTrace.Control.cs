@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Reflection;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Dataplane.Native;
 
 namespace Dataplane;
 
@@ -36,7 +38,7 @@ public sealed partial class PacketTrace : IDisposable
         _commands =
         [
             eal.Telemetry.Register("/dataplane/trace", (_, p) => Start(p),
-                "Follows the next packets. Parameters: int count (0: stop),int port_id (Optional: of that port)"),
+                "Follows the next packets. Parameters: int count (0: stop),int port_id (65535: any),hex filter"),
             eal.Telemetry.Register("/dataplane/trace/read", (_, p) => Read(p),
                 "Returns what is known of followed packets. Parameters: int first"),
         ];
@@ -83,8 +85,9 @@ public sealed partial class PacketTrace : IDisposable
     /// <summary>Follows the next packets received; a trace that runs is ended.</summary>
     /// <param name="count">1 to <see cref="MaxPackets"/>.</param>
     /// <param name="port">Only of this port; null: of all.</param>
+    /// <param name="filter">Only those it takes; null: all.</param>
     /// <exception cref="ObjectDisposedException">It is.</exception>
-    internal TraceSession Start(int count, Port? port)
+    internal TraceSession Start(int count, Port? port, PacketFilter? filter = null)
     {
         Compile();
         lock (_lock)
@@ -107,7 +110,7 @@ public sealed partial class PacketTrace : IDisposable
             foreach (Port one in ports.Where(one => port == null || port == one))
                 lock (one.Gate)
                     if (one.State != PortState.Closed)
-                        WatchReceivers(one, session);
+                        WatchReceivers(one, session, filter);
             return session;
         }
     }
@@ -133,6 +136,7 @@ public sealed partial class PacketTrace : IDisposable
         const BindingFlags any = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic;
         foreach (MethodInfo? method in (MethodInfo?[])[
             typeof(TraceReceiver).GetMethod(nameof(TraceReceiver.OnReceived), any),
+            typeof(TraceReceiver).GetMethod(nameof(TraceReceiver.Pick), any),
             typeof(TraceSender).GetMethod(nameof(TraceSender.OnOffered), any),
             typeof(TraceSender).GetMethod(nameof(TraceSender.OnTaken), any),
             typeof(TraceSession).GetMethod(nameof(TraceSession.TryFollow), any),
@@ -144,13 +148,14 @@ public sealed partial class PacketTrace : IDisposable
                 RuntimeHelpers.PrepareMethod(method.MethodHandle);
     }
 
-    private void WatchReceivers(Port port, TraceSession session)
+    private void WatchReceivers(Port port, TraceSession session, PacketFilter? filter)
     {
         foreach (RxQueue? queue in port.RxQueues)
             if (queue != null)
             {
-                queue.AddCallback(session.Receiver);
-                _receivers.Add((queue, session.Receiver));
+                var receiver = new TraceReceiver(session, filter);
+                queue.AddCallback(receiver);
+                _receivers.Add((queue, receiver));
             }
     }
 
@@ -170,7 +175,7 @@ public sealed partial class PacketTrace : IDisposable
         if (TelemetryParameters.Numbers(parameters, 1) is not [uint count] || count > MaxPackets)
             return null;
         Port? port = null;
-        if (TelemetryParameters.Numbers(parameters, 2) is [_, uint id])
+        if (TelemetryParameters.Numbers(parameters, 2) is [_, uint id] && id != MbufHeader.NoPort)
         {
             port = _ports().FirstOrDefault(one => one.Id == id);
             if (port == null)
@@ -181,8 +186,31 @@ public sealed partial class PacketTrace : IDisposable
             Stop();
             return new() { { "trace", 0L }, { "wanted", 0L } };
         }
-        TraceSession session = Start((int)count, port);
+        if (!TryReadFilter(parameters, out PacketFilter? filter))
+            return null;
+        TraceSession session = Start((int)count, port, filter);
         return new() { { "trace", session.Id }, { "wanted", session.Wanted } };
+    }
+
+    /// <summary>The third parameter: a program of classic BPF as its bytes in hexadecimal.</summary>
+    /// <returns>False where it is none, or may not run.</returns>
+    private static bool TryReadFilter(string? parameters, out PacketFilter? filter)
+    {
+        filter = null;
+        if (parameters!.Split(',') is not [_, _, var hex, ..])
+            return true;
+        try
+        {
+            byte[] program = Convert.FromHexString(hex);
+            if (program.Length % Unsafe.SizeOf<sock_filter>() != 0)
+                return false;
+            filter = PacketFilter.Create(MemoryMarshal.Cast<byte, sock_filter>(program));
+            return true;
+        }
+        catch (Exception e) when (e is FormatException or ConfigException)
+        {
+            return false;
+        }
     }
 
     private TelemetryDict? Read(string? parameters)

@@ -137,7 +137,6 @@ internal sealed class TraceSession
         _records = new TraceRecord[wanted];
         for (int i = 0; i < wanted; i++)
             _records[i] = new TraceRecord();
-        Receiver = new TraceReceiver(this);
     }
 
     internal int Id { get; }
@@ -148,8 +147,6 @@ internal sealed class TraceSession
 
     /// <summary>Packets met so far, at most as many as are wanted.</summary>
     internal int Taken => Math.Min(Volatile.Read(ref _taken), Wanted);
-
-    internal TraceReceiver Receiver { get; }
 
     internal TraceRecord this[int index] => _records[index];
 
@@ -177,18 +174,42 @@ internal sealed class TraceSession
     }
 }
 
-/// <summary>Picks packets to follow where they are received. One for all queues.</summary>
-internal sealed class TraceReceiver(TraceSession session) : RxCallback
+/// <summary>Picks packets to follow where they are received, at one queue.</summary>
+internal sealed unsafe class TraceReceiver(TraceSession session, PacketFilter? filter) : RxCallback
 {
+    private readonly PacketVerdict[] _verdicts = new PacketVerdict[filter == null ? 0 : 64];
+    private readonly byte[] _window = new byte[filter == null ? 0 : PacketFilter.WindowBytes];
+
     public override int OnReceived(RxQueue queue, Span<Mbuf> burst, int received)
     {
         if (session.Taken == session.Wanted)
             return received;
         ulong now = Tsc.Read();
+        if (filter != null)
+        {
+            for (int from = 0; from < received && Pick(queue, burst[from..received], now); from += _verdicts.Length)
+            {
+            }
+            return received;
+        }
         for (int i = 0; i < received && session.TryFollow(burst[i], now, queue); i++)
         {
         }
         return received;
+    }
+
+    /// <summary>Follows those the filter takes, of the first there are verdicts for.</summary>
+    /// <returns>False when there are enough.</returns>
+    internal bool Pick(RxQueue queue, ReadOnlySpan<Mbuf> packets, ulong now)
+    {
+        packets = packets[..Math.Min(packets.Length, _verdicts.Length)];
+        int count;
+        fixed (byte* window = _window)
+            count = filter!.Run(packets, _verdicts, window);
+        for (int i = 0; i < count; i++)
+            if (!session.TryFollow(packets[(int)_verdicts[i].Place], now, queue))
+                return false;
+        return true;
     }
 }
 

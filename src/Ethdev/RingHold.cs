@@ -3,9 +3,10 @@ using System.Runtime.CompilerServices;
 namespace Dataplane;
 
 /// <summary>
-/// Holds a queue's ring in memory shared with a peer, so that the memory is not taken away while a burst is in it,
-/// without a lock or a fence on the data path. One thread at a time between <see cref="Enter"/> and
-/// <see cref="Leave"/>; <see cref="Set"/> on the control path. docs/ordering.md, H0 and H1.
+/// Holds what a queue's bursts use and the control path may take away: a ring in memory shared with a peer or a
+/// capture's reader, a bond's members. It is not taken away while a burst is in it, without a lock or a fence on the
+/// data path. One thread at a time between <see cref="Enter"/> and <see cref="Leave"/>; <see cref="Set"/> on the
+/// control path. docs/ordering.md, H0 and H1.
 /// </summary>
 internal struct RingHold<T> where T : class
 {

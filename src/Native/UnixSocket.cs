@@ -231,7 +231,8 @@ internal sealed unsafe class UnixSocket : IDisposable
         }
     }
 
-    private static bool IsDead(string path, int type)
+    /// <summary>Whether a path is a socket's at which nobody listens.</summary>
+    internal static bool IsDead(string path, int type)
     {
         // An ordinary file refuses a connection like a dead socket; only a socket cannot be opened (open(2), ENXIO).
         using (SafeFileHandle file = Fcntl.open(path, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC | Fcntl.O_NONBLOCK, 0))

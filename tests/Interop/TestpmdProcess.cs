@@ -12,6 +12,7 @@ internal sealed class TestpmdProcess : IDisposable
 {
     private static int s_started;
 
+    private readonly string _prefix = $"test{Environment.ProcessId}-{Interlocked.Increment(ref s_started)}";
     private readonly Process _process;
     private readonly System.Text.StringBuilder _output = new();
 
@@ -27,7 +28,7 @@ internal sealed class TestpmdProcess : IDisposable
         _process = Process.Start(new ProcessStartInfo("stdbuf", ["-oL", "dpdk-testpmd", "--lcores",
             $"0@{cpus[0]},1@{cpus[^1]}",
             "--no-huge", "-m", "256", "--no-pci",
-            $"--file-prefix=test{Environment.ProcessId}-{Interlocked.Increment(ref s_started)}", "--vdev", device,
+            $"--file-prefix={_prefix}", "--vdev", device,
             .. eal ?? [], "--", "-i", $"--forward-mode={mode}", "--total-num-mbufs=4096", "--no-flush-rx", .. own])
         {
             RedirectStandardInput = true,
@@ -75,6 +76,10 @@ internal sealed class TestpmdProcess : IDisposable
         if (!_process.HasExited)
             KillNine();
         _process.Dispose();
+        // DPDK leaves its own there, also when it ends by itself.
+        string folder = TelemetrySocket.RuntimeDirectory(_prefix);
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
     }
 
     private void Say(string command)

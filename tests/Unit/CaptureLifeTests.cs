@@ -67,6 +67,73 @@ public sealed class CaptureLifeTests : IDisposable
         Assert.True(made >= 20, $"{made} captures began");
     }
 
+    /// <summary>The same with packets, and with captures that go at any time: none of either is lost, and those that
+    /// end do so in order.</summary>
+    [Fact]
+    public void CapturesThatComeAndGo_WhileThePortIsConfigured_LoseNothing()
+    {
+        bool isDone = false;
+        int made = 0, captured = 0;
+        Exception? failure = null;
+        var attaching = new Thread(() =>
+        {
+            try
+            {
+                for (int i = 0; !Volatile.Read(ref isDone); i++)
+                    if (AttachForAWhile(i, ref captured))
+                        Interlocked.Increment(ref made);
+            }
+            catch (Exception e)
+            {
+                failure = e;
+            }
+        });
+        attaching.Start();
+        var config = new PortConfig { RxQueues = 2, TxQueues = 2, RxOffloads = RxOffloads.Scatter,
+            TxOffloads = TxOffloads.MultiSegments };
+        int rounds = 0;
+        for (long end = Environment.TickCount64 + (long)CaptureRig.Patience.TotalMilliseconds;
+            (Volatile.Read(ref made) < 60 || Volatile.Read(ref captured) == 0) && attaching.IsAlive
+            && Environment.TickCount64 < end; rounds++)
+        {
+            _rig.Port.Stop();
+            _rig.Port.Start(config, _rig.Pool);
+            for (int i = 0; i < 50; i++)
+                Assert.Equal(1, _rig.Port.TxQueues[i & 1].TxBurst([_rig.Make(new byte[60 + i])]));
+            Assert.Equal((25, 25), (_rig.ReceiveAll(0), _rig.ReceiveAll(1)));
+        }
+        Volatile.Write(ref isDone, true);
+        attaching.Join();
+        Assert.Null(failure);
+        Assert.True(made >= 60 && captured > 0, $"{made} captures began in {rounds} rounds, {captured} packets");
+        _rig.WaitForNone();
+        using ControlConnection connection = _rig.Connect();
+        using CaptureReader last = _rig.Attach(connection);
+        Assert.Equal(1, _rig.Port.TxQueues[0].TxBurst([_rig.Make(new byte[60])]));
+        Assert.Equal(1, _rig.ReceiveAll());
+        Assert.Equal(2, last.Read(new CaptureList(), ulong.MaxValue - 1));
+    }
+
+    private bool AttachForAWhile(int turns, ref int captured)
+    {
+        using ControlConnection connection = _rig.Connect();
+        try
+        {
+            using CaptureReader reader = _rig.Attach(connection,
+                CaptureRig.Request(ringBytes: CaptureRequest.LeastRingBytes));
+            var list = new CaptureList();
+            for (int i = 0; i < turns % 50 && reader.End == CaptureEnd.None; i++)
+                reader.Read(list, ulong.MaxValue - 1);
+            Assert.All(list.Packets, packet => Assert.InRange(packet.Bytes.Length, 60, 109));
+            Volatile.Write(ref captured, captured + list.Packets.Count);
+            return true;
+        }
+        catch (DataplaneException e) when (e.Errno is Errno.EAGAIN or Errno.ENODEV or Errno.EBUSY)
+        {
+            return false;
+        }
+    }
+
     private bool AttachAndWaitForTheEnd()
     {
         using ControlConnection connection = _rig.Connect();

@@ -51,6 +51,20 @@ public sealed class CaptureTests : IDisposable
             Assert.InRange((long)clock.ToRealTime(packet.Record.Tsc), before - slack, after + slack));
     }
 
+    /// <summary>What is read up to there was stamped a burst's time ago: all of it is there.</summary>
+    [Fact]
+    public void Settled_LeavesLcoresTimeToPublish()
+    {
+        using ControlConnection connection = _rig.Connect();
+        using CaptureReader reader = _rig.Attach(connection);
+        var clock = new CaptureClock(reader.Reply);
+        ulong settled = clock.Settled, now = Tsc.Read();
+        Assert.True(settled <= now - Tsc.FromMicroseconds(900), $"{now - settled} cycles");
+        Pass(queue: 0, count: 3);
+        Assert.Equal(0, reader.Read(new CaptureList(), settled));
+        Assert.Equal(6, reader.Read(new CaptureList(), clock.Now));
+    }
+
     /// <summary>A full queue takes some and is offered the others again: each is captured once.</summary>
     [Fact]
     public void Transmit_OfWhatTheQueueDidNotTake_IsNotCaptured()

@@ -52,6 +52,15 @@ public sealed class DpctlLiveTests : IDisposable
             drops, forward: ended here: 27, now 10 /s
 
             """, text.ToString());
+        Assert.Equal("""
+            {"app":"p","pid":1,"version":"test","seconds":2,"ports":[{"id":3,"name":"net_x","up":true,"rxPps":2000,
+            "rxBitsPerSecond":1024000,"txPps":1,"txBitsPerSecond":480,"rxPackets":5000,"rxBytes":320000,"txPackets":2,
+            "txBytes":120,"rxMissed":5,"rxErrors":0,"rxNoMbuf":0,"txErrors":0,"queues":[{"name":"rx0","pps":2000,
+            "bitsPerSecond":1024000,"meanBurst":20,"lost":5}]}],"lcores":[{"id":2,"busyPercent":50,
+            "cyclesPerPacket":25,"pps":2000}],"pools":[{"name":"p","used":75,"size":100}],
+            "rings":[{"name":"r","used":2,"size":8}],
+            """.ReplaceLineEndings(""), TopJson.Of(new("p", "", 1, "test"), before, now).ToJsonString()
+            .Split("\"drops\"")[0]);
     }
 
     [Fact]

@@ -1,5 +1,7 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using Dataplane.Native;
 using Dataplane.Pmd;
 
 namespace Dataplane.Tests;
@@ -125,13 +127,40 @@ public sealed class PacketTraceTests : IDisposable
         Assert.Equal(2, session.Taken);
     }
 
+    /// <summary>Of two bursts' packets those the filter takes are followed, as many as are wanted.</summary>
+    [Fact]
+    public void Filter_PicksWhatItTakes()
+    {
+        // The contract's frames have their number in the last four bytes before byte 60, from 0 on in each burst.
+        byte[][] frames = [.. Enumerable.Range(0, 20).Select(i => DriverRig.Expected((uint)i, 80))];
+        int at = Enumerable.Range(0, 80).First(i => frames.Select(frame => frame[i]).Distinct().Count() == 20);
+        sock_filter[] fewer =
+        [
+            new() { code = Filter.BPF_LD | Filter.BPF_B | Filter.BPF_ABS, k = (uint)at },
+            new() { code = Filter.BPF_JMP | Filter.BPF_JEQ | Filter.BPF_K, k = frames[7][at], jt = 1 },
+            new() { code = Filter.BPF_JMP | Filter.BPF_JEQ | Filter.BPF_K, k = frames[9][at], jf = 1 },
+            new() { code = Filter.BPF_RET | Filter.BPF_K, k = 1 }, new() { code = Filter.BPF_RET | Filter.BPF_K },
+        ];
+        string hex = Convert.ToHexString(MemoryMarshal.AsBytes(fewer.AsSpan()));
+        Assert.Equal(JsonValueKind.Null, Ask($"/dataplane/trace,3,{_far.Id},{hex[..^16]}").ValueKind);
+        Assert.Equal(JsonValueKind.Null, Ask($"/dataplane/trace,3,{_far.Id},{hex[1..]}").ValueKind);
+        Assert.Equal(JsonValueKind.Null, Ask($"/dataplane/trace,3,{_far.Id},{hex}00").ValueKind);
+        Assert.Equal(3, Ask($"/dataplane/trace,3,65535,{hex}").Long("wanted"));
+        Mbuf.FreeBulk(Receive(20));
+        Mbuf.FreeBulk(Receive(20));
+        JsonElement[] read = [.. Ask("/dataplane/trace/read,0").GetProperty("packets").EnumerateArray()];
+        Assert.Equal(((int[])[7, 9, 7]).Select(i => Convert.ToHexString(frames[i].AsSpan(0, 60))),
+            read.Select(packet => packet.GetProperty("header").GetString()));
+    }
+
     [Fact]
     public void DataPath_WhileOnAndOff_AllocatesNothing()
     {
         int stage = _ports.Trace.AddName("stage");
-        for (int round = 0; round < 3; round++)
+        for (int round = 0; round < 4; round++)
         {
-            TraceSession? session = round == 2 ? null : _ports.Trace.Start(PacketTrace.MaxPackets, null);
+            TraceSession? session = round == 3 ? null : _ports.Trace.Start(PacketTrace.MaxPackets, null,
+                round == 1 ? PacketFilter.Create([new() { code = Filter.BPF_RET | Filter.BPF_K, k = 1 }]) : null);
             if (session == null)
                 _ports.Trace.Stop();
             long before = 0;

@@ -1,6 +1,9 @@
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using Dataplane.Native;
+using Microsoft.Win32.SafeHandles;
+using Socket = System.Net.Sockets.Socket;
 
 namespace Dataplane.Tests;
 
@@ -107,6 +110,53 @@ public sealed class TelemetrySocketTests : IDisposable
         }
         using Eal fourth = Start();
         Assert.Equal(first + ":1", fourth.Telemetry.SocketPath);
+    }
+
+    /// <summary>What a killed process left goes at the next start; whatever may be another's stays.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false, "young")]
+    [InlineData(false, "alive")]
+    [InlineData(false, "a file")]
+    [InlineData(false, "no control socket")]
+    [InlineData(false, "locked")]
+    public void DirectoriesOfTheDead_AreRemovedWhereNothingElseIsThere(bool isRemoved, string but = "")
+    {
+        string folder = TelemetrySocket.RuntimeDirectory($"{_prefix}-dead");
+        Directory.CreateDirectory(folder);
+        var things = new List<IDisposable>();
+        foreach (string name in (string[])["dpdk_telemetry.v2", "dpdk_telemetry.v2:1", "dataplane_control.v1"])
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Seqpacket, ProtocolType.Unspecified);
+            string path = Path.Combine(folder, name);
+            socket.Bind(new UnixDomainSocketEndPoint(path + "x"));
+            File.Move(path + "x", path);        // its file stays: closing removes it by the name it had
+            if (but == "alive" && name.EndsWith(":1", StringComparison.Ordinal))
+                socket.Listen();
+            things.Add(socket);
+            if (but != "alive")
+                socket.Dispose();
+        }
+        if (but == "a file")
+            File.WriteAllText(Path.Combine(folder, "config"), "DPDK's");
+        if (but == "no control socket")
+            File.Delete(Path.Combine(folder, "dataplane_control.v1"));
+        if (but == "locked")
+        {
+            SafeFileHandle held = Fcntl.open(folder, Fcntl.O_RDONLY, 0);
+            Assert.Equal(0, Fcntl.flock(held, Fcntl.LOCK_EX));
+            things.Add(held);
+        }
+        int entries = Directory.GetFileSystemEntries(folder).Length;
+        if (but != "young")
+            Directory.SetLastWriteTimeUtc(folder, DateTime.UtcNow - TimeSpan.FromMinutes(2));
+        Start().Dispose();
+        Assert.Equal(isRemoved, !Directory.Exists(folder));
+        things.ForEach(thing => thing.Dispose());
+        if (isRemoved)
+            return;
+        Assert.Equal(entries, Directory.GetFileSystemEntries(folder).Length);
+        Directory.Delete(folder, recursive: true);
     }
 
     [Fact]

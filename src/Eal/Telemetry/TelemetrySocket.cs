@@ -16,6 +16,8 @@ internal sealed class TelemetrySocket : IDisposable
 
     private const int MaxInstances = 1000;
 
+    private static readonly TimeSpan s_settled = TimeSpan.FromMinutes(1);
+
     private readonly string _directory;
 
     private TelemetrySocket(string directory, string path, UnixSocket listener) =>
@@ -70,6 +72,54 @@ internal sealed class TelemetrySocket : IDisposable
             Listener.Dispose();   // somebody removed it already, or took our rights to
         }
     }
+
+    /// <summary>Removes runtime directories of processes that were killed: those where a control socket of ours is,
+    /// nothing but sockets of ours, and nobody behind any of them. What cannot be removed stays.</summary>
+    internal static void RemoveDead()
+    {
+        try
+        {
+            foreach (string directory in Directory.EnumerateDirectories(
+                System.IO.Path.GetDirectoryName(RuntimeDirectory("any"))!))
+                RemoveIfDead(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // not ours to read, or gone
+        }
+    }
+
+    private static void RemoveIfDead(string directory)
+    {
+        try
+        {
+            // Others' sockets have telemetry's name too, and look dead between bind and listen; a minute is enough.
+            if (!HasControl(directory) || DateTime.UtcNow - Directory.GetLastWriteTimeUtc(directory) < s_settled)
+                return;
+            // Ours are made with this lock held, so whatever looks dead now is.
+            using SafeFileHandle held = Fcntl.open(directory, Fcntl.O_RDONLY | Fcntl.O_CLOEXEC, 0);
+            if (held.IsInvalid || Fcntl.flock(held, Fcntl.LOCK_EX | Fcntl.LOCK_NB) != 0)
+                return;
+            string[] entries = Directory.GetFileSystemEntries(directory);
+            if (!HasControl(directory) || !entries.All(entry => IsOurs(entry)
+                && UnixSocket.IsDead(entry, Socket.SOCK_SEQPACKET)))
+                return;
+            foreach (string entry in entries)
+                File.Delete(entry);
+            Directory.Delete(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NativeException)
+        {
+            // another removed it first, or it is another user's
+        }
+    }
+
+    private static bool HasControl(string directory) =>
+        Directory.EnumerateFileSystemEntries(directory, ControlService.FileName + "*").Any();
+
+    private static bool IsOurs(string path) => System.IO.Path.GetFileName(path) is var name
+        && (name.StartsWith(ControlService.FileName, StringComparison.Ordinal)
+            || name.StartsWith(TelemetryName, StringComparison.Ordinal));
 
     private static TelemetrySocket Listen(string directory, string name)
     {

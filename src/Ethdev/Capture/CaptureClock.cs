@@ -9,6 +9,7 @@ namespace Dataplane;
 internal sealed class CaptureClock
 {
     private static readonly long s_every = (long)(Tsc.Hz / 10);
+    private static readonly ulong s_burst = Tsc.FromMicroseconds(1000);     // from a burst's stamp to its publication
 
     private readonly bool _sameCounter;
     private readonly double _nanoseconds;       // per cycle
@@ -25,6 +26,10 @@ internal sealed class CaptureClock
 
     /// <summary>The counter's value now, where the application has the same; else one that is later than any.</summary>
     internal ulong Now => _sameCounter ? Tsc.Read() : ulong.MaxValue - 1;
+
+    /// <summary>Before this all is published that has a stamp, on lcores that are not kept from running: the next
+    /// packets that are found are later. As <see cref="Now"/> where the application has another counter.</summary>
+    internal ulong Settled => _sameCounter ? Tsc.Read() - s_burst : ulong.MaxValue - 1;
 
     /// <summary>Compares anew, where that is due.</summary>
     internal void Compare()

@@ -112,7 +112,8 @@ internal sealed unsafe class CaptureReader : IDisposable
     /// <param name="sink">To whom.</param>
     /// <param name="until">Later ones (by <see cref="CaptureRecord.Tsc"/>) stay for the next time, so that most packets
     /// of different rings come in the order of their stamps. Not all from call to call: a burst is stamped before its
-    /// lcore publishes it, and may be found by the call after one that found later ones of another.</param>
+    /// lcore publishes it, and may be found by the call after one that found later ones of another. With
+    /// <see cref="CaptureClock.Settled"/> that takes an lcore that was kept from running.</param>
     /// <returns>How many.</returns>
     /// <exception cref="DataplaneException">The memory makes no sense.</exception>
     internal int Read(ICaptureSink sink, ulong until)

@@ -5,7 +5,7 @@ using static Dataplane.Native.Filter;
 
 namespace Dataplane;
 
-/// <content>The program's instructions, for one packet.</content>
+/// <content>The program's instructions, for the packet of the loop's round.</content>
 internal sealed unsafe partial class FilterCompiler
 {
     private void Put(int at)
@@ -18,6 +18,10 @@ internal sealed unsafe partial class FilterCompiler
             case BPF_LD:
                 PutLoad(one, ref proven);
                 _il.Emit(OpCodes.Stloc, _a);
+                break;
+            case BPF_LDX when one.code == (BPF_LDX | BPF_B | BPF_MSH) && one.k >= uint.MaxValue - 1:
+                _il.Emit(OpCodes.Br, _next);        // no packet has that byte; one more, or two, would be 0
+                proven = uint.MaxValue;             // nothing goes on from here
                 break;
             case BPF_LDX:
                 PutLoadIndex(one, ref proven);
@@ -69,7 +73,7 @@ internal sealed unsafe partial class FilterCompiler
 
     private void PutLoad(sock_filter one, ref uint proven)
     {
-        int width = (one.code & 0x18) switch { BPF_W => 4, BPF_H => 2, _ => 1 };
+        int width = Width(one);
         switch (one.code & 0xe0)
         {
             case BPF_IMM:
@@ -93,7 +97,7 @@ internal sealed unsafe partial class FilterCompiler
                 PutSum(one.k + (ulong)width);       // 64 bits: x + k + width does not wrap
                 _il.Emit(OpCodes.Ldloc, _length);
                 _il.Emit(OpCodes.Conv_U8);
-                _il.Emit(OpCodes.Bgt_Un, _next);
+                _il.Emit(OpCodes.Bgt_Un, _short);
                 _il.Emit(OpCodes.Ldloc, _data);
                 PutSum(one.k);
                 _il.Emit(OpCodes.Conv_U);
@@ -117,9 +121,7 @@ internal sealed unsafe partial class FilterCompiler
                 _il.Emit(OpCodes.Ldloc, Scratch(one.k));
                 break;
             default:    // BPF_MSH: four times a byte's lower half
-                if (one.k == uint.MaxValue)
-                    _il.Emit(OpCodes.Br, _next);     // one more would be 0; what follows is dead but whole
-                PutCheck(one.k == uint.MaxValue ? one.k : one.k + 1, ref proven);
+                PutCheck(one.k + 1, ref proven);
                 _il.Emit(OpCodes.Ldloc, _data);
                 PutConstant(one.k);
                 _il.Emit(OpCodes.Conv_U);
@@ -209,7 +211,9 @@ internal sealed unsafe partial class FilterCompiler
             _il.Emit(OpCodes.Br, _labels[at + 1 + one.jf]);
     }
 
-    /// <summary>Leaves a packet that has fewer bytes.</summary>
+    private static int Width(sock_filter one) => (one.code & 0x18) switch { BPF_W => 4, BPF_H => 2, _ => 1 };
+
+    /// <summary>Leaves the program where the packet has fewer bytes.</summary>
     private void PutCheck(uint bytes, ref uint proven)
     {
         if (bytes <= proven)
@@ -217,7 +221,7 @@ internal sealed unsafe partial class FilterCompiler
         proven = bytes;
         _il.Emit(OpCodes.Ldloc, _length);
         PutConstant(bytes);
-        _il.Emit(OpCodes.Blt_Un, _next);
+        _il.Emit(OpCodes.Blt_Un, _short);
     }
 
     /// <summary>Index register and a constant, 64 bits.</summary>

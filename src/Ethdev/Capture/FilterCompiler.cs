@@ -11,8 +11,13 @@ namespace Dataplane;
 /// <summary>
 /// Makes IL of a verified classic BPF program and of a loop round it, so that a burst is one call: what
 /// <see cref="FilterInterpreter.Run"/> says of each of its packets. The runtime compiles it at once and in full. A load
-/// is checked against the packet's length unless every way to it has passed a check that reaches as far. Control path.
+/// is checked against the packet's length unless every way to it has passed a check that reaches as far.
 /// </summary>
+/// <remarks>
+/// The program is there twice. Packets whose first segment has all that its loads of fixed places want, which are
+/// nearly all, are asked that once; where that is not so, or a load of a computed place goes beyond the segment, the
+/// second sees the segments put together and checks each load. Control path.
+/// </remarks>
 [RequiresDynamicCode("filters are interpreted where no code can be made")]
 internal sealed unsafe partial class FilterCompiler
 {
@@ -26,7 +31,8 @@ internal sealed unsafe partial class FilterCompiler
     private readonly LocalBuilder?[] _scratch = new LocalBuilder?[BPF_MEMWORDS];
     private readonly Label[] _labels;
     private readonly uint[] _proven;    // bytes the packet has on every way to an instruction; no way: MaxValue
-    private readonly Label _segments, _look, _take, _next;
+    private readonly Label _careful, _take, _next;
+    private Label _short;               // where loads beyond the packet's end go
     private bool _saysMore;             // than 0
 
     private FilterCompiler(sock_filter[] program, ILGenerator il)
@@ -37,14 +43,8 @@ internal sealed unsafe partial class FilterCompiler
         (_mbuf, _data) = (il.DeclareLocal(typeof(byte*)), il.DeclareLocal(typeof(byte*)));
         (_length, _wireLength) = (il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)));
         (_keep, _a, _x) = (il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)), il.DeclareLocal(typeof(uint)));
-        (_segments, _look) = (il.DefineLabel(), il.DefineLabel());
-        (_take, _next) = (il.DefineLabel(), il.DefineLabel());
-        _labels = new Label[program.Length];
-        for (int i = 0; i < program.Length; i++)
-            _labels[i] = il.DefineLabel();
-        _proven = new uint[program.Length];
-        Array.Fill(_proven, uint.MaxValue);
-        _proven[0] = 0;
+        (_careful, _take, _next) = (il.DefineLabel(), il.DefineLabel(), il.DefineLabel());
+        (_labels, _proven) = (new Label[program.Length], new uint[program.Length]);
     }
 
     /// <summary>Compiles a program that <see cref="FilterVerifier"/> passed. The code lives as long as the method that
@@ -79,15 +79,8 @@ internal sealed unsafe partial class FilterCompiler
         }
         _il.Emit(OpCodes.Br, over);
         _il.MarkLabel(packet);
-        bool reads = PutPacket();
-        foreach (LocalBuilder register in (LocalBuilder[])[_a, _x])
-        {
-            _il.Emit(OpCodes.Ldc_I4_0);
-            _il.Emit(OpCodes.Stloc, register);
-        }
-        for (int i = 0; i < _program.Length; i++)
-            if (_proven[i] != uint.MaxValue)
-                Put(i);
+        bool reads = PutPacket(out uint reach);
+        PutProgram(reach, _careful);
         PutTake();
         _il.MarkLabel(_next);
         PutIncrement(_place);
@@ -103,50 +96,86 @@ internal sealed unsafe partial class FilterCompiler
         _il.Emit(OpCodes.Conv_U4);
         _il.Emit(OpCodes.Ret);
         if (reads)
-            PutSegments();
+            PutCareful();
+    }
+
+    /// <summary>The program, for a packet with at least so many bytes.</summary>
+    private void PutProgram(uint bytes, Label whereShort)
+    {
+        _short = whereShort;
+        Array.Fill(_proven, uint.MaxValue);
+        _proven[0] = bytes;
+        for (int i = 0; i < _program.Length; i++)
+            _labels[i] = _il.DefineLabel();
+        foreach (LocalBuilder register in (LocalBuilder[])[_a, _x])
+        {
+            _il.Emit(OpCodes.Ldc_I4_0);
+            _il.Emit(OpCodes.Stloc, register);
+        }
+        for (int i = 0; i < _program.Length; i++)
+            if (_proven[i] != uint.MaxValue)
+                Put(i);
     }
 
     /// <summary>Finds the next packet's bytes and lengths, those of them the program asks for.</summary>
-    /// <returns>Whether it asks for bytes.</returns>
-    private bool PutPacket()
+    /// <param name="reach">So many bytes it has in its first segment; others go to <see cref="_careful"/>.</param>
+    /// <returns>Whether the program asks for bytes.</returns>
+    private bool PutPacket(out uint reach)
     {
         bool reads = false, asksLength = false;
+        reach = 0;
         foreach (sock_filter one in _program)
         {
-            bool isLoad = (one.code & 7) is BPF_LD or BPF_LDX;
-            reads |= isLoad && (one.code & 0xe0) is BPF_ABS or BPF_IND or BPF_MSH;
-            asksLength |= isLoad && (one.code & 0xe0) is BPF_LEN;
+            if ((one.code & 7) is not (BPF_LD or BPF_LDX))
+                continue;
+            int mode = one.code & 0xe0;
+            reads |= mode is BPF_ABS or BPF_IND or BPF_MSH;
+            asksLength |= mode is BPF_LEN;
+            if (mode is BPF_ABS or BPF_MSH && one.k <= ushort.MaxValue)
+                reach = Math.Max(reach, one.k + (mode is BPF_ABS ? (uint)Width(one) : 1));
         }
         if (!reads && !asksLength)
             return false;
         PutSlot(s_mbufs, _place);
         _il.Emit(OpCodes.Ldind_I);
         _il.Emit(OpCodes.Stloc, _mbuf);
-        PutField(nameof(MbufHeader.PktLen), OpCodes.Ldind_U4);
-        _il.Emit(OpCodes.Stloc, _wireLength);
+        if (asksLength)
+            PutField(nameof(MbufHeader.PktLen), OpCodes.Ldind_U4, _wireLength);
         if (!reads)
             return false;
-        PutField(nameof(MbufHeader.BufAddr), OpCodes.Ldind_I);
-        PutField(nameof(MbufHeader.DataOff), OpCodes.Ldind_U2);
-        _il.Emit(OpCodes.Conv_U);
-        _il.Emit(OpCodes.Add);
-        _il.Emit(OpCodes.Stloc, _data);
-        PutField(nameof(MbufHeader.DataLen), OpCodes.Ldind_U2);
-        _il.Emit(OpCodes.Stloc, _length);
+        PutData();
         _il.Emit(OpCodes.Ldloc, _length);
-        _il.Emit(OpCodes.Ldloc, _wireLength);
-        _il.Emit(OpCodes.Blt_Un, _segments);
-        _il.MarkLabel(_look);
+        PutConstant(reach);
+        _il.Emit(OpCodes.Blt_Un, _careful);
         return true;
     }
 
-    /// <summary>Out of the loop's way: the packet's first bytes are put together in the window.</summary>
-    private void PutSegments()
+    /// <summary>The first segment.</summary>
+    private void PutData()
     {
-        _il.MarkLabel(_segments);
+        PutField(nameof(MbufHeader.BufAddr), OpCodes.Ldind_I, _data);
+        PutField(nameof(MbufHeader.DataOff), OpCodes.Ldind_U2, _length);
+        _il.Emit(OpCodes.Ldloc, _data);
+        _il.Emit(OpCodes.Ldloc, _length);
+        _il.Emit(OpCodes.Conv_U);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Stloc, _data);
+        PutField(nameof(MbufHeader.DataLen), OpCodes.Ldind_U2, _length);
+    }
+
+    /// <summary>Out of the loop's way: short packets, and those in segments, whose first bytes are put together in the
+    /// window.</summary>
+    private void PutCareful()
+    {
+        Label look = _il.DefineLabel();
+        _il.MarkLabel(_careful);
+        PutField(nameof(MbufHeader.PktLen), OpCodes.Ldind_U4, _wireLength);
+        _il.Emit(OpCodes.Ldloc, _length);
+        _il.Emit(OpCodes.Ldloc, _wireLength);
+        _il.Emit(OpCodes.Bge_Un, look);
         _il.Emit(OpCodes.Ldloc, _length);
         PutConstant(PacketFilter.WindowBytes);
-        _il.Emit(OpCodes.Bge_Un, _look);
+        _il.Emit(OpCodes.Bge_Un, look);
         _il.Emit(OpCodes.Ldloc, _mbuf);
         _il.Emit(s_window);
         _il.Emit(OpCodes.Ldc_I8, (long)(delegate*<MbufHeader*, byte*, uint>)&PacketFilter.FillWindow);
@@ -155,7 +184,8 @@ internal sealed unsafe partial class FilterCompiler
         _il.Emit(OpCodes.Stloc, _length);
         _il.Emit(s_window);
         _il.Emit(OpCodes.Stloc, _data);
-        _il.Emit(OpCodes.Br, _look);
+        _il.MarkLabel(look);
+        PutProgram(0, _next);
     }
 
     /// <summary>Writes the verdict of a packet to be kept.</summary>
@@ -194,13 +224,14 @@ internal sealed unsafe partial class FilterCompiler
     }
 
     /// <summary>Reads a field of the packet's header.</summary>
-    private void PutField(string name, OpCode read)
+    private void PutField(string name, OpCode read, LocalBuilder into)
     {
         _il.Emit(OpCodes.Ldloc, _mbuf);
         _il.Emit(OpCodes.Ldc_I4, (int)Marshal.OffsetOf<MbufHeader>(name));
         _il.Emit(OpCodes.Conv_U);
         _il.Emit(OpCodes.Add);
         _il.Emit(read);
+        _il.Emit(OpCodes.Stloc, into);
     }
 
     private void PutConstant(uint value) => _il.Emit(OpCodes.Ldc_I4, (int)value);

@@ -52,6 +52,7 @@ internal sealed unsafe class PacketFilter
     /// <param name="verdicts">Gets one of each packet it takes, in their order; has room for all.</param>
     /// <param name="window">The calling thread's, of <see cref="WindowBytes"/>.</param>
     /// <returns>How many it takes.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal int Run(ReadOnlySpan<Mbuf> packets, Span<PacketVerdict> verdicts, byte* window)
     {
         if (verdicts.Length < packets.Length)
@@ -64,6 +65,7 @@ internal sealed unsafe class PacketFilter
 
     /// <summary>Puts the first bytes of a packet in several segments together.</summary>
     /// <returns>How many there are.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static uint FillWindow(MbufHeader* mbuf, byte* window) =>
         CopyOf(mbuf, window, Math.Min(mbuf->PktLen, WindowBytes));
 
@@ -82,6 +84,7 @@ internal sealed unsafe class PacketFilter
         return copied;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private uint Interpret(Mbuf* packets, uint count, PacketVerdict* verdicts, byte* window)
     {
         uint taken = 0;

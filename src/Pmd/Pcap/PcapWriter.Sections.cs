@@ -33,13 +33,39 @@ internal sealed unsafe partial class PcapWriter
     /// <summary>Bytes written and to be written.</summary>
     internal long Length => _fileBytes + _used - _written;
 
+    /// <summary>Opens a path where it is a named pipe, which takes a program that reads it.</summary>
+    /// <param name="path">Of any file; there need not be one.</param>
+    /// <param name="pipe">For <see cref="CreateSection"/>; null where it is no pipe.</param>
+    /// <returns>False: nobody reads it yet.</returns>
+    internal static bool TryOpenPipe(string path, out SafeFileHandle? pipe)
+    {
+        pipe = null;
+        if (path == StandardOutput)
+            return true;
+        SafeFileHandle file = Fcntl.open(path, Fcntl.O_WRONLY | Fcntl.O_NONBLOCK | Fcntl.O_CLOEXEC, 0);
+        if (file.IsInvalid)
+            return (Errno)Marshal.GetLastPInvokeError() != Errno.ENXIO;     // fifo(7)
+        if (Fcntl.lseek(file, 0, Fcntl.SEEK_END) < 0 && Fcntl.fcntl(file, Fcntl.F_SETFL, 0) == 0)
+            pipe = file;
+        else
+            file.Dispose();
+        return true;
+    }
+
     /// <summary>Makes a pcapng file of nanoseconds, or empties it, and begins a section of it; interfaces are to
     /// follow. Waits for the reader where it is a pipe.</summary>
+    /// <param name="path">The file; "-" is standard output.</param>
+    /// <param name="section">What it says of its writer.</param>
+    /// <param name="snapLength">Most bytes of a packet to keep.</param>
+    /// <param name="pipe">Of <see cref="TryOpenPipe"/>, the writer's from now on; null: opened here.</param>
     /// <exception cref="DeviceException">EACCES, ENOENT, ...: it cannot be written.</exception>
-    internal static PcapWriter CreateSection(string path, PcapSection section, int snapLength)
+    internal static PcapWriter CreateSection(string path, PcapSection section, int snapLength,
+        SafeFileHandle? pipe = null)
     {
         SafeFileHandle file;
-        if (path == StandardOutput)
+        if (pipe != null)
+            file = pipe;
+        else if (path == StandardOutput)
             file = new SafeFileHandle(1, ownsHandle: false);
         else
         {

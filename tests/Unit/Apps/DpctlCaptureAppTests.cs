@@ -1,9 +1,10 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace Dataplane.Tests;
 
 /// <summary>dpctl capture as a user runs it, on this process's port.</summary>
-public sealed class DpctlCaptureAppTests : IDisposable
+public sealed partial class DpctlCaptureAppTests : IDisposable
 {
     private readonly CaptureRig _rig = new();
     private readonly PcapFolder _folder = new();
@@ -24,6 +25,45 @@ public sealed class DpctlCaptureAppTests : IDisposable
             AppProcess.Signal(capture, signal);
         AssertWhole(AppProcess.End(capture), "0 packets captured");
     }
+
+    /// <summary>A pipe is opened before anything is captured: until somebody reads it nothing is attached, and nothing
+    /// lost.</summary>
+    [Fact]
+    public async Task NamedPipe_WithoutAReader_IsWaitedForBeforeItAttaches()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        Assert.Equal(0, MakeFifo(_folder["pipe"], 0x180));
+        using Process capture = AppProcess.Start("Dpctl", "capture", "--file-prefix", _rig.Prefix, "-w",
+            _folder["pipe"], "-c", "2");
+        Assert.Contains("waiting for a program that reads", await capture.StandardError.ReadLineAsync(cancel),
+            StringComparison.Ordinal);
+        Assert.Equal(0, _rig.Sessions);
+        Task<byte[]> reader = Task.Run(() => File.ReadAllBytes(_folder["pipe"]), cancel);
+        Assert.StartsWith("capturing net_fake0", await capture.StandardError.ReadLineAsync(cancel),
+            StringComparison.Ordinal);
+        Assert.Equal(1, _rig.Port.TxQueues[0].TxBurst([_rig.Make(new byte[60])]));
+        Assert.Equal(1, _rig.ReceiveAll());
+        AppResult result = AppProcess.End(capture);
+        Assert.True(result.Exit == 0 && result.Errors.Contains("2 packets captured", StringComparison.Ordinal),
+            result.All);
+        Assert.Equal(0x0a0d0d0au, BitConverter.ToUInt32(await reader.WaitAsync(CaptureRig.Patience, cancel)));
+    }
+
+    [Fact]
+    public void NamedPipe_ThatNobodyReads_CanBeGivenUp()
+    {
+        Assert.Equal(0, MakeFifo(_folder["pipe"], 0x180));
+        using Process capture = AppProcess.Start("Dpctl", "capture", "--file-prefix", _rig.Prefix, "-w",
+            _folder["pipe"]);
+        Assert.Contains("waiting for", capture.StandardError.ReadLine(), StringComparison.Ordinal);
+        AppProcess.Signal(capture, AppProcess.SigInt);
+        AppResult result = AppProcess.End(capture);
+        Assert.True(result.Exit == 0 && result.Errors.Contains("nothing was captured", StringComparison.Ordinal),
+            result.All);
+    }
+
+    [LibraryImport("libc", EntryPoint = "mkfifo", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int MakeFifo(string path, uint mode);
 
     [Fact]
     public void PortThatIsConfiguredAnew_EndsIt_AndItSaysWhy()

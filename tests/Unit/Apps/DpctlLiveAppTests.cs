@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 using Dataplane.Dpctl;
 
 namespace Dataplane.Tests;
@@ -35,6 +36,15 @@ public sealed class DpctlLiveAppTests : IDisposable
         Assert.Matches(@"\nlcore 0: busy [0-9]+ %  [0-9.]+ cycles/packet  [0-9.]+ [kMG]pps", once.Output);
         Assert.Matches(@"\npool forward_0: [0-9,]+ of [0-9,]+ in use", once.Output);
         Assert.Matches(@"\ndrops, forward: ended here: [0-9,]+, now [0-9.]+ [kMG]/s", once.Output);
+
+        AppResult json = Dpctl("top", "--json", "--count", "2", "--interval", "0.1");
+        Assert.True(json.Exit == 0, json.All);
+        JsonElement[] looks = [.. json.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line =>
+            JsonDocument.Parse(line).RootElement)];
+        Assert.Equal(2, looks.Length);
+        Assert.All(looks, look => Assert.Equal((forward.Id, 2), (look.GetProperty("pid").GetInt32(),
+            look.GetProperty("ports").GetArrayLength())));
+        Assert.All(looks, look => Assert.True(look.GetProperty("lcores")[0].GetProperty("pps").GetDouble() > 0));
 
         using Process top = AppProcess.Start("Dpctl", "top", "-f", _prefix, "--interval", "0.1");
         while (top.StandardOutput.ReadLine() is { } line && !line.StartsWith("drops", StringComparison.Ordinal))
@@ -102,6 +112,20 @@ public sealed class DpctlLiveAppTests : IDisposable
     }
 
     [Fact]
+    public void Trace_Filter_FollowsThoseAlone()
+    {
+        Assert.SkipUnless(Native.Pcap.IsInstalled, "needs libpcap: sudo apt install libpcap0.8");
+        Process forward = Forward(["net_null0", "net_null1"]);
+        AppResult all = Dpctl("trace", "-c", "3", "--filter", "len = 64", "--wait", "100");
+        Assert.True(all.Exit == 0 && all.Output.Contains("#3 ", StringComparison.Ordinal), all.All);
+        AppResult none = Dpctl("trace", "-c", "3", "-i", "1", "--filter", "len > 64", "--wait", "0.3");
+        Assert.True(none.Exit == 2 && none.Errors.Contains("0 of 3 packets", StringComparison.Ordinal), none.All);
+        AppResult wrong = Dpctl("trace", "--filter", "porta 80");
+        Assert.True(wrong.Exit == 2 && wrong.Errors.Contains("porta 80", StringComparison.Ordinal), wrong.All);
+        End(forward);
+    }
+
+    [Fact]
     public void Trace_NothingComes_SaysHowManyDid()
     {
         Process forward = Forward(["net_ring0"]);
@@ -128,7 +152,7 @@ public sealed class DpctlLiveAppTests : IDisposable
         RunningApp? found = TelemetryClient.FindAll().FirstOrDefault(app => app.Pid == pid);
         using TelemetryClient? client = found == null ? null : TelemetryClient.TryConnect(found.Prefix, found.Path);
         if (client?.Ask("/eal/lcore/usage") is { } usage)
-            return ((System.Text.Json.JsonElement?)usage).Numbers("total_cycles").Any(cycles => cycles > 0);
+            return ((JsonElement?)usage).Numbers("total_cycles").Any(cycles => cycles > 0);
         Thread.Sleep(20);
         return false;
     }

@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Dataplane.Pmd;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Dpctl;
 
@@ -25,14 +26,15 @@ internal sealed class CaptureFiles : IDisposable
     /// <param name="snapLength">Most bytes of a packet, as the application has it.</param>
     /// <param name="interfaces">By their number in the file.</param>
     /// <param name="counts">Asked at each file's end: those of the interfaces so far.</param>
+    /// <param name="pipe">Where the path is one, and is open already; this object's from now on.</param>
     internal CaptureFiles(CaptureOptions options, int snapLength, PcapInterface[] interfaces,
-        Func<PcapCounts[]> counts)
+        Func<PcapCounts[]> counts, SafeFileHandle? pipe)
     {
         _options = options;
         _snapLength = snapLength;
         _interfaces = interfaces;
         _counts = counts;
-        Open();
+        Open(pipe);
     }
 
     /// <summary>Nobody reads what is written any more.</summary>
@@ -90,7 +92,7 @@ internal sealed class CaptureFiles : IDisposable
     }
 
     [MemberNotNull(nameof(_writer))]
-    private void Open()
+    private void Open(SafeFileHandle? pipe = null)
     {
         string path = Rotates ? NextName() : _options.Path;
         _kept.Enqueue(path);
@@ -99,7 +101,7 @@ internal sealed class CaptureFiles : IDisposable
         _openedAt = Environment.TickCount64;
         _writer = PcapWriter.CreateSection(path, new PcapSection(
             RuntimeInformation.ProcessArchitecture.ToString(), RuntimeInformation.OSDescription,
-            $"dpctl capture, Dataplane {Eal.VersionText}"), _snapLength);
+            $"dpctl capture, Dataplane {Eal.VersionText}"), _snapLength, pipe);
         if (!_interfaces.All(_writer.AddInterface))
             Fail();
     }

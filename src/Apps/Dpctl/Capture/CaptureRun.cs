@@ -1,6 +1,7 @@
 using System.Globalization;
 using Dataplane.Native;
 using Dataplane.Pmd;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Dpctl;
 
@@ -19,16 +20,18 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
     private readonly ulong _startNs = NowNs();
 
     /// <summary>Attaches; packets are captured from here on.</summary>
+    /// <param name="options">What to capture, and where to.</param>
+    /// <param name="pipe">Where the path is one: open already, and this object's from now on.</param>
     /// <exception cref="DataplaneException">No such application, port or queue; the filter is wrong; no memory; the
     /// file cannot be written.</exception>
-    internal CaptureRun(CaptureOptions options)
+    internal CaptureRun(CaptureOptions options, SafeFileHandle? pipe = null)
     {
         _options = options;
-        sock_filter[] filter = options.Filter.Length == 0 ? []
-            : Pcap.Compile(options.Filter, options.SnapLength);
-        _connection = ControlConnection.Find(options.FilePrefix, options.ProcessId);
         try
         {
+            sock_filter[] filter = options.Filter.Length == 0 ? []
+                : Pcap.Compile(options.Filter, options.SnapLength);
+            _connection = ControlConnection.Find(options.FilePrefix, options.ProcessId);
             _reader = CaptureReader.Attach(_connection, Request(options), filter);
             _clock = new CaptureClock(_reader.Reply);
             CapturedQueue[] ports = [.. _reader.Rings.DistinctBy(ring => ring.Port).OrderBy(ring => ring.Port)];
@@ -38,12 +41,13 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
             _files = new CaptureFiles(options, (int)_reader.Reply.SnapLength, [.. ports.Select(port =>
                 new PcapInterface(port.PortName, string.Create(CultureInfo.InvariantCulture,
                     $"port {port.Port} of process {_connection.ProcessId}"), port.Mac, port.LinkBitsPerSecond,
-                    options.Filter))], Counts);
+                    options.Filter))], Counts, pipe);
         }
         catch
         {
+            pipe?.Dispose();
             _reader?.Dispose();
-            _connection.Dispose();
+            _connection?.Dispose();
             throw;
         }
     }
@@ -77,7 +81,8 @@ internal sealed class CaptureRun : ICaptureSink, IDisposable
             bool isLast = stop.IsCancellationRequested || Environment.TickCount64 >= end || isGone
                 || over != CaptureEnd.None;
             _clock.Compare();
-            int count = _reader.Read(this, isGone || over != CaptureEnd.None ? ulong.MaxValue - 1 : _clock.Now);
+            int count = _reader.Read(this, isGone || over != CaptureEnd.None ? ulong.MaxValue - 1
+                : isLast ? _clock.Now : _clock.Settled);
             if (isLast)
                 break;
             _files.Flush();

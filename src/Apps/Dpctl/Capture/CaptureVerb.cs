@@ -1,12 +1,16 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Numerics;
+using Dataplane.Pmd;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dataplane.Dpctl;
 
 /// <summary><c>dpctl capture</c>.</summary>
 internal static class CaptureVerb
 {
+    private const int PipeMs = 20;
+
     /// <summary>Makes the verb. What it tells goes to <paramref name="error"/>: packets may go to standard
     /// output.</summary>
     internal static Command Build(TextWriter error)
@@ -80,7 +84,12 @@ internal static class CaptureVerb
             throw new ConfigException("standard output cannot be rotated", fix: "give a file: -w FILE");
         using var stop = new CancellationTokenSource();
         using var signals = new StopSignals(stop.Cancel);
-        using var run = new CaptureRun(options);
+        if (!TryOpenPipe(options, stop.Token, error, out SafeFileHandle? pipe))
+        {
+            error.WriteLine("nothing was captured");
+            return CommandLine.Ok;
+        }
+        using var run = new CaptureRun(options, pipe);
         string ports = string.Join(", ", run.Queues.Select(queue => queue.PortName).Distinct());
         error.WriteLine($"capturing {ports} of process {run.ProcessId}, {run.Queues.Count} queues");
         error.Flush();
@@ -91,6 +100,26 @@ internal static class CaptureVerb
         Tell(error, run.Total.Dropped, "dropped for want of room" + (run.Total.Dropped == 0 ? ""
             : ": a narrower filter, a smaller --snaplen or a larger --buffer-size helps"));
         return CommandLine.Ok;
+    }
+
+    /// <summary>Opens the output where it is a pipe. Before the capture begins: packets would fill its rings while it
+    /// waits for somebody to read.</summary>
+    /// <returns>False when told to stop.</returns>
+    private static bool TryOpenPipe(CaptureOptions options, CancellationToken stop, TextWriter error,
+        out SafeFileHandle? pipe)
+    {
+        pipe = null;
+        if (options.RotateBytes > 0 || options.RotateSeconds > 0)
+            return true;
+        for (bool isTold = false; !PcapWriter.TryOpenPipe(options.Path, out pipe); isTold = true)
+        {
+            if (!isTold)
+                error.WriteLine($"waiting for a program that reads {options.Path}");
+            error.Flush();
+            if (stop.WaitHandle.WaitOne(PipeMs))
+                return false;
+        }
+        return true;
     }
 
     private static void Tell(TextWriter error, ulong packets, string what) =>

@@ -21,17 +21,19 @@ internal static class TopCommand
         Option<int> count = NumberOption.Whole("--count", "Looks, then end; 0: until interrupted.", 0, 0, int.MaxValue,
             "N", "-n");
         Option<bool> once = new("--once") { Description = "One look, printed as lines, over one interval." };
+        Option<bool> json = new("--json") { Description = "Lines of JSON, one object for each look." };
         var command = new Command("top", "Show a running application: rates of ports and queues, drops by reason, load "
             + "of lcores, levels of pools and rings. Live on a terminal, lines into a pipe; ends when the application "
-            + "does. DPDK's applications answer too.") { prefix, pid, interval, count, once };
+            + "does. DPDK's applications answer too.") { prefix, pid, interval, count, once, json };
         command.SetAction(result => Run(result.GetValue(prefix), result.GetValue(pid),
             TimeSpan.FromSeconds(result.GetValue(interval)), result.GetValue(once) ? 1 : result.GetValue(count),
-            result.GetValue(once), console, output));
+            result.GetValue(json) ? TopFormat.Json : result.GetValue(once) ? TopFormat.Lines : TopFormat.Best, console,
+            output));
         return command;
     }
 
-    internal static int Run(string? prefix, int? pid, TimeSpan interval, int count, bool isPlain, IAnsiConsole console,
-        TextWriter output)
+    internal static int Run(string? prefix, int? pid, TimeSpan interval, int count, TopFormat format,
+        IAnsiConsole console, TextWriter output)
     {
         using TelemetryClient client = TelemetryClient.Connect(prefix, pid);
         using var stop = new CancellationTokenSource();
@@ -42,7 +44,13 @@ internal static class TopCommand
         {
             // At first it compiles its answers, which takes longer than asking does: rates would be off.
             _ = sampler.Read();
-            if (isPlain || !console.Profile.Capabilities.Ansi)
+            if (format == TopFormat.Json)
+                Loop(sampler, interval, count, stop.Token, (before, now) =>
+                {
+                    output.WriteLine(TopJson.Of(client.App, before, now).ToJsonString());
+                    output.Flush();
+                });
+            else if (format == TopFormat.Lines || !console.Profile.Capabilities.Ansi)
             {
                 output.WriteLine(title);
                 Loop(sampler, interval, count, stop.Token, (before, now) => TopText.Print(before, now, output));
@@ -62,7 +70,8 @@ internal static class TopCommand
         }
         catch (TelemetryEndedException e)
         {
-            output.WriteLine(e.What);
+            if (format != TopFormat.Json)
+                output.WriteLine(e.What);
         }
         return CommandLine.Ok;
     }
@@ -129,7 +138,18 @@ internal static class TopCommand
     }
 }
 
-/// <summary>The same as lines, and the figures both share.</summary>
+/// <summary>How <c>dpctl top</c> shows it.</summary>
+internal enum TopFormat
+{
+    /// <summary>A table on a terminal, else lines.</summary>
+    Best,
+    /// <summary>Lines for people.</summary>
+    Lines,
+    /// <summary>A JSON object a line.</summary>
+    Json,
+}
+
+/// <summary>The same as lines, and the figures all share.</summary>
 internal static class TopText
 {
     internal static void Print(AppSample before, AppSample now, TextWriter output)
@@ -171,22 +191,34 @@ internal static class TopText
     /// <summary>A second's share; counters that were set back count from 0.</summary>
     internal static double Rate(ulong before, ulong now, double seconds) => Since(before, now) / seconds;
 
-    internal static string Burst(QueueSample before, QueueSample now)
+    internal static string Burst(QueueSample before, QueueSample now) =>
+        MeanBurst(before, now)?.ToString("F1", CultureInfo.InvariantCulture) ?? "-";
+
+    /// <summary>Packets per call; null where nobody called.</summary>
+    internal static double? MeanBurst(QueueSample before, QueueSample now)
     {
         ulong calls = Since(before.Calls, now.Calls);
-        return calls == 0 ? "-" : ((double)Since(before.Packets, now.Packets) / calls)
-            .ToString("F1", CultureInfo.InvariantCulture);
+        return calls == 0 ? null : (double)Since(before.Packets, now.Packets) / calls;
     }
 
     internal static (string Busy, string CyclesPerPacket, string Pps) Load(AppSample before, LcoreSample now,
         double seconds)
     {
+        (double? busy, double? cycles, double? pps) = LoadOf(before, now, seconds);
+        return (busy == null ? "-" : string.Create(CultureInfo.InvariantCulture, $"{busy:F0} %"),
+            cycles?.ToString("F1", CultureInfo.InvariantCulture) ?? "-", pps == null ? "- " : Scale.Of(pps.Value));
+    }
+
+    /// <summary>Per cent, cycles and packets a second; null where the application does not tell, or nothing was
+    /// done.</summary>
+    internal static (double? BusyPercent, double? CyclesPerPacket, double? Pps) LoadOf(AppSample before,
+        LcoreSample now, double seconds)
+    {
         LcoreSample was = before.Lcores.FirstOrDefault(one => one.Id == now.Id) ?? now;
         ulong total = Since(was.TotalCycles, now.TotalCycles), busy = Since(was.BusyCycles, now.BusyCycles);
         ulong? packets = now.Packets is { } count ? Since(was.Packets ?? 0, count) : null;
-        return (total == 0 ? "-" : string.Create(CultureInfo.InvariantCulture, $"{100.0 * busy / total:F0} %"),
-            packets is null or 0 ? "-" : ((double)busy / packets.Value).ToString("F1", CultureInfo.InvariantCulture),
-            packets == null ? "- " : Scale.Of(packets.Value / seconds));
+        return (total == 0 ? null : 100.0 * busy / total, packets is null or 0 ? null : (double)busy / packets.Value,
+            packets / seconds);
     }
 
     internal static string Percent(LevelSample level) => string.Create(CultureInfo.InvariantCulture,

@@ -1,13 +1,15 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json;
+using Dataplane.Native;
 
 namespace Dataplane.Dpctl;
 
 /// <summary><c>dpctl trace</c>: the next packets' way through a running application.</summary>
 internal static class TraceCommand
 {
-    private const int PollMs = 50;
+    private const int PollMs = 50, MostInstructions = 60;
 
     internal static Command Build(TextWriter output, TextWriter error)
     {
@@ -15,11 +17,13 @@ internal static class TraceCommand
         Option<int> count = NumberOption.Whole("--count", "Packets, 1 to 1000.", 10, 1, 1000, "N", "-c");
         Option<string?> port = new("--port", "-i") { Description = "Only those received by this port: name or number.",
             HelpName = "PORT" };
+        Option<string?> filter = new("--filter") { Description = "Only those, as of pcap-filter(7): \"udp port 53\".",
+            HelpName = "EXPRESSION" };
         Option<double> wait = NumberOption.Number("--wait", "Seconds to wait for packets and for their end; 0: until "
             + "interrupted.", 0, 0, 1e6);
         var command = new Command("trace", "Follow the next packets through a running application: when each was "
             + "received, which stages it passed and after how many cycles, where it was sent or why it was dropped. "
-            + "Exit code 2: not as many came.") { prefix, pid, count, port, wait };
+            + "Exit code 2: not as many came.") { prefix, pid, count, port, filter, wait };
         command.SetAction(result =>
         {
             using TelemetryClient client = TelemetryClient.Connect(result.GetValue(prefix), result.GetValue(pid));
@@ -27,16 +31,19 @@ internal static class TraceCommand
             using var signals = new StopSignals(stop.Cancel);
             if (result.GetValue(wait) is > 0 and double seconds)
                 stop.CancelAfter(TimeSpan.FromSeconds(seconds));
-            return Run(client, result.GetValue(count), result.GetValue(port), stop.Token, output, error);
+            return Run(client, result.GetValue(count), result.GetValue(port), stop.Token, output, error,
+                result.GetValue(filter));
         });
         return command;
     }
 
     internal static int Run(TelemetryClient client, int count, string? port, CancellationToken stop, TextWriter output,
-        TextWriter error)
+        TextWriter error, string? filter = null)
     {
         Dictionary<long, string> ports = PortNames(client);
-        string only = port == null ? "" : "," + FindPort(ports, port);
+        string only = port != null ? "," + FindPort(ports, port) : filter != null ? "," + MbufHeader.NoPort : "";
+        if (filter != null)
+            only += "," + Program(filter);
         JsonElement? begun = client.Ask($"/dataplane/trace,{count}{only}");
         ulong id = begun.Number("trace");
         if (id == 0)
@@ -90,6 +97,16 @@ internal static class TraceCommand
                 output.WriteLine(line);
         }
         return packets.Count > 0;
+    }
+
+    /// <summary>A filter's program as a telemetry parameter.</summary>
+    private static string Program(string filter)
+    {
+        sock_filter[] program = Pcap.Compile(filter, 1);
+        return program.Length <= MostInstructions ? Convert.ToHexString(MemoryMarshal.AsBytes(program.AsSpan()))
+            : throw new ConfigException($"the filter '{filter}' is too long",
+                $"it has {program.Length} instructions, and {MostInstructions} fit a telemetry request",
+                "use a simpler one");
     }
 
     private static Dictionary<long, string> PortNames(TelemetryClient client)

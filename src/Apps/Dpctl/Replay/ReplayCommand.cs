@@ -34,11 +34,17 @@ internal static class ReplayCommand
     {
         string allowed = File.ReadLines("/proc/self/status")
             .First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal));
-        int last = CpuSet.Parse(allowed[(allowed.IndexOf(':', StringComparison.Ordinal) + 1)..]).Last();
+        CpuSet cpus = CpuSet.Parse(allowed[(allowed.IndexOf(':', StringComparison.Ordinal) + 1)..]);
+        int last = cpus.Last();
+        // The runtime's threads make room for it, as with taskset; those that they start do too.
+        CpuSet lcore = CpuSet.Of(last);
+        if (cpus.Except(lcore) is { Count: > 0 } rest)
+            foreach (ForeignThread thread in ThreadAudit.Run(lcore, new HashSet<int>()))
+                Affinity.TrySet(thread.Tid, rest);
         bool isPci = port != null && PciAddress.TryParse(port.Split(',')[0], out _);
         return new EalOptions
         {
-            Lcores = [new LcoreAssignment(0, CpuSet.Of(last))],
+            Lcores = [new LcoreAssignment(0, lcore)],
             NoPci = !isPci,
             Allow = isPci ? [port!] : [],
         };
