@@ -7,7 +7,7 @@ internal static class Comparisons
     public static IReadOnlyList<IComparison> All { get; } =
         Environment.GetEnvironmentVariable("LAB_NICS") is { Length: > 0 } nics ? NicComparison.All(nics)
         : [new RingComparison(), new StackComparison(), new MempoolComparison(), new ForwardComparison(),
-            new TelemetryComparison(oneProcess: true), new TelemetryComparison(oneProcess: false),
+            new BondComparison(), new TelemetryComparison(oneProcess: true), new TelemetryComparison(oneProcess: false),
             new CaptureGoneComparison(), new CaptureComparison("null to null io, capture attached : detached", false),
             new CaptureComparison("af_packet on veth transmit, capture attached : detached", true),
             new VethComparison("net_af_packet", "af_packet on veth", forwards: false),

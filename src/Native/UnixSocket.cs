@@ -210,8 +210,15 @@ internal sealed unsafe class UnixSocket : IDisposable
     /// <summary>Closes it, and removes the file it listened at.</summary>
     public void Dispose()
     {
-        if (_unlink != null && !Handle.IsClosed)
-            File.Delete(_unlink);
+        try
+        {
+            if (_unlink != null && !Handle.IsClosed)
+                File.Delete(_unlink);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // somebody removed it with its directory
+        }
         Handle.Dispose();
     }
 

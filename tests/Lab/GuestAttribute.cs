@@ -17,6 +17,8 @@ public enum Machines
     NoRemapping = 1 << 4,
     /// <summary>virtio NICs with four queue pairs, checksum and segmentation offloads.</summary>
     MultiQueue = 1 << 5,
+    /// <summary>The kernel that Debian installs: VFIO's groups without iommufd, and the bond driver.</summary>
+    Debian = 1 << 6,
 
     Intel = Intel612 | Intel72,
     Bare = Bare612 | Bare72,

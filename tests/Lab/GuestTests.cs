@@ -79,3 +79,10 @@ public sealed class MultiQueueGuestTests(ITestOutputHelper output) : GuestTests(
     [MemberData(nameof(Rows), Machines.MultiQueue)]
     public Task Test(string test) => ResultAsync(Machines.MultiQueue, test);
 }
+
+public sealed class DebianGuestTests(ITestOutputHelper output) : GuestTests(output)
+{
+    [Theory]
+    [MemberData(nameof(Rows), Machines.Debian)]
+    public Task Test(string test) => ResultAsync(Machines.Debian, test);
+}
