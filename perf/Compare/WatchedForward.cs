@@ -55,6 +55,14 @@ internal sealed class WatchedForward : IDisposable
         return (Result.Median(watched), Result.Median(alone));
     }
 
+    /// <summary>Medians of cycles per packet after and before something that was done once.</summary>
+    public (double After, double Before) Measure(Action once)
+    {
+        double[] before = [.. Enumerable.Range(0, Rounds).Select(_ => Window())];
+        once();
+        return (Result.Median([.. Enumerable.Range(0, Rounds).Select(_ => Window())]), Result.Median(before));
+    }
+
     /// <summary>Waits for its end, which must be in order.</summary>
     public void Dispose()
     {
