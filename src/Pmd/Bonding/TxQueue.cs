@@ -110,7 +110,7 @@ internal sealed unsafe class BondingTxQueue : TxQueue
                 {
                     BondingMode.RoundRobin => SendInTurn(live, packets),
                     BondingMode.Broadcast => SendToAll(live, packets),
-                    _ => SendByHash(live, packets),
+                    _ => SendByHash(view, packets),
                 },
             };
         }
@@ -138,13 +138,13 @@ internal sealed unsafe class BondingTxQueue : TxQueue
 
     // What is held back of a member is sent before anything else by it, so a flow stays in order; while some is, a
     // packet for it is not taken, nor one behind that.
-    private int SendByHash(TxShare[] live, ReadOnlySpan<Mbuf> packets)
+    private int SendByHash(TxView view, ReadOnlySpan<Mbuf> packets)
     {
         int sent = 0;
         while (sent < packets.Length)
         {
             ReadOnlySpan<Mbuf> chunk = packets.Slice(sent, Math.Min(Chunk, packets.Length - sent));
-            int sorted = Sort(live, chunk, out TxShare? only);
+            int sorted = Sort(view, chunk, out TxShare? only);
             if (only != null)
             {
                 int taken = only.Send(chunk[..sorted], Stats);
@@ -154,7 +154,7 @@ internal sealed unsafe class BondingTxQueue : TxQueue
                     return sent;
                 continue;
             }
-            foreach (TxShare share in live)
+            foreach (TxShare share in view.Live)
                 _held += share.SendBatch(Stats);
             sent += sorted;
             if (sorted < chunk.Length)
@@ -164,14 +164,16 @@ internal sealed unsafe class BondingTxQueue : TxQueue
     }
 
     // Puts packets into the batches of those who are to send them. Only: that of all, if it is one.
-    private int Sort(TxShare[] live, ReadOnlySpan<Mbuf> packets, out TxShare? only)
+    private int Sort(TxView view, ReadOnlySpan<Mbuf> packets, out TxShare? only)
     {
+        TxShare[] byHash = view.ByHash;
+        TransmitPolicy policy = _policy;
         only = null;
         bool several = false;
         int i = 0;
         for (; i < packets.Length; i++)
         {
-            TxShare share = live[TransmitHash.Compute(packets[i].Data, _policy) % (uint)live.Length];
+            TxShare share = byHash[(byte)TransmitHash.Compute(packets[i].Data, policy)];
             if (share.IsHolding)
                 break;
             share.Add(packets[i]);
@@ -260,4 +262,18 @@ internal sealed unsafe class BondingTxQueue : TxQueue
 internal readonly record struct OwnFrame(Member Member, Mbuf Packet);
 
 /// <summary>Which members a transmit queue sends by. Never changes.</summary>
-internal sealed record TxView(TxShare[] Live);
+internal sealed class TxView
+{
+    internal TxView(TxShare[] live)
+    {
+        Live = live;
+        ByHash = new TxShare[live.Length == 0 ? 0 : TransmitHash.Count];
+        for (int hash = 0; hash < ByHash.Length; hash++)
+            ByHash[hash] = live[hash % live.Length];
+    }
+
+    internal TxShare[] Live { get; }
+
+    /// <summary>Who sends what has a hash: its rest by their number.</summary>
+    internal TxShare[] ByHash { get; }
+}
