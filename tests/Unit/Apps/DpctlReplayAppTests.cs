@@ -24,6 +24,7 @@ public sealed class DpctlReplayAppTests : IDisposable
         Assert.True(result.Exit == 0, result.All);
         Assert.Contains("every packet accounted for", result.Output, StringComparison.Ordinal);
         Assert.Contains("read 1,500, sent 1,500, dropped 0", result.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("other threads may run on the lcores' CPUs", result.All, StringComparison.Ordinal);
         Assert.Equal(Enumerable.Repeat(packets, 3).SelectMany(p => p).Select(packet => packet.Bytes), Out());
     }
 

@@ -70,7 +70,8 @@ public sealed class StopSignalsTests : IDisposable
 
     private static void SignalAndWait(Process process)
     {
-        AppProcess.Signal(process, AppProcess.SigTerm);
+        if (!process.HasExited)
+            AppProcess.Signal(process, AppProcess.SigTerm);
         Assert.True(SpinWait.SpinUntil(() => !IsPending(process.Id, AppProcess.SigTerm), CaptureRig.Patience));
     }
 
@@ -78,12 +79,19 @@ public sealed class StopSignalsTests : IDisposable
     private static bool IsPending(int process, int signal)
     {
         ulong pending = 0;
-        foreach (string status in Directory.GetDirectories($"/proc/{process}/task").Select(task => task + "/status")
-            .Where(File.Exists))
-            foreach (string line in File.ReadLines(status))
-                if (line.StartsWith("SigPnd:", StringComparison.Ordinal)
-                    || line.StartsWith("ShdPnd:", StringComparison.Ordinal))
-                    pending |= ulong.Parse(line.AsSpan(7).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        try
+        {
+            foreach (string task in Directory.GetDirectories($"/proc/{process}/task"))
+                foreach (string line in File.ReadLines(task + "/status"))
+                    if (line.StartsWith("SigPnd:", StringComparison.Ordinal)
+                        || line.StartsWith("ShdPnd:", StringComparison.Ordinal))
+                        pending |= ulong.Parse(line.AsSpan(7).Trim(), NumberStyles.HexNumber,
+                            CultureInfo.InvariantCulture);
+        }
+        catch (IOException)
+        {
+            return Directory.Exists($"/proc/{process}/task");   // a thread of it ended meanwhile: look again
+        }
         return (pending >> (signal - 1) & 1) != 0;
     }
 }
