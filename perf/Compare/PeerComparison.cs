@@ -40,7 +40,7 @@ internal sealed class PeerComparison(params PeerCase[] cases) : IComparison
 
     public double[] Ours() => [.. cases.Select(c => Run(c, (device, seconds) =>
         Applications.Forward("1", [device], ["--forward-mode", c.Mode, "--port-topology", "loop", "--burst", "32",
-            "--mbcache", "250"], seconds).Dispose()))];
+            "--mbcache", "250", "--no-offloads"], seconds).Dispose()))];
 
     private static string Layout(bool packed) => packed ? "packed" : "split";
 

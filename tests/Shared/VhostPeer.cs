@@ -181,6 +181,14 @@ internal sealed unsafe class VhostPeer : IDisposable
             Tell(message);
     }
 
+    /// <summary>Goes on with a ring that was stopped.</summary>
+    internal void Resume(int index, uint from)
+    {
+        foreach (VhostMessage message in RingScript((uint)index))
+            Tell(message.Request != VhostRequest.SetVringBase ? message : VhostMessage.Of(VhostRequest.SetVringBase,
+                new vhost_vring_state { index = (uint)index, num = from }));
+    }
+
     /// <summary>Nothing was written beside what is shared.</summary>
     internal void AssertCanaries()
     {
@@ -216,13 +224,13 @@ internal sealed unsafe class VhostPeer : IDisposable
             RingsAt + (ulong)index * VhostPeerRing.Bytes, packed, writable: index == 0);
     }
 
-    private VhostMessage MemoryTable()
+    /// <summary>What it shares, and more where a test has more to say.</summary>
+    internal VhostMessage MemoryTable(params (VhostRegion Region, SafeFileHandle File)[] more)
     {
-        var payload = new byte[8 + 2 * sizeof(VhostRegion)];
-        payload[0] = 2;
-        MemoryMarshal.Write(payload.AsSpan(8), Region(RingsAt, RingsBytes, RingsFrom));
-        MemoryMarshal.Write(payload.AsSpan(8 + sizeof(VhostRegion)), Region(BuffersAt, BuffersBytes, BuffersFrom));
-        return new(VhostRequest.SetMemTable, payload, File, File);
+        VhostRegion[] regions = [Region(RingsAt, RingsBytes, RingsFrom), Region(BuffersAt, BuffersBytes, BuffersFrom),
+            .. more.Select(one => one.Region)];
+        return new(VhostRequest.SetMemTable, [(byte)regions.Length, 0, 0, 0, 0, 0, 0, 0,
+            .. MemoryMarshal.AsBytes<VhostRegion>(regions)], [File, File, .. more.Select(one => one.File)]);
 
         static VhostRegion Region(ulong guest, ulong bytes, ulong from) => new()
             { GuestAddress = guest, UserAddress = guest + UserFromGuest, Bytes = bytes, FileOffset = from };

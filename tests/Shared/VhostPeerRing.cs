@@ -88,6 +88,18 @@ internal sealed unsafe class VhostPeerRing
             Volatile.Write(ref *AvailableIndex, _available);
     }
 
+    /// <summary>Asks to be told of what is given back, or not to be.</summary>
+    internal void WantCalls(bool on)
+    {
+        ushort off = _packed ? VirtioRing.VRING_PACKED_EVENT_FLAG_DISABLE : VirtioRing.VRING_AVAIL_F_NO_INTERRUPT;
+        Volatile.Write(ref ((ushort*)(_memory + DriverAt))[_packed ? 1 : 0], on ? (ushort)0 : off);
+    }
+
+    /// <summary>Bytes the other end says it wrote into the buffer added as that one of all since the start, of one
+    /// descriptor each.</summary>
+    internal int Written(int buffer) => _packed ? (int)((vring_packed_desc*)_memory)[buffer % Size].len
+        : (int)((vring_used_elem*)(_memory + DeviceAt + 4))[buffer % Size].len;
+
     /// <summary>Changes something the other end reads, but leaves no buffer inside of the rings.</summary>
     internal void Spoil(Random random)
     {

@@ -31,16 +31,23 @@ public sealed unsafe class VhostHostileTests : IDisposable
         ["kick that is called so"] = _ => VhostMessage.Of(VhostRequest.SetVringKick, 1ul, NamedLikeAnEventfd()),
         ["too short"] = _ => new(VhostRequest.SetVringNum, new byte[7]),
         ["too long"] = _ => new(VhostRequest.SetVringNum, new byte[1025]),
-        ["table without files"] = _ => Table(Region(0x1000, 4096, 0)),
-        ["region beyond its file"] = peer => Table(Region(0x1000, 1 << 30, 0), peer.File),
-        ["region of nothing"] = peer => Table(Region(0x1000, 0, 0), peer.File),
-        ["region that goes round"] = peer => Table(Region(ulong.MaxValue - 100, 4096, 0), peer.File),
-        ["region at the end of all"] = peer => Table(Region(0x1000, 4096, ulong.MaxValue - 100), peer.File),
-        ["region that is no memory"] = peer => Table(Region(0x1000, 4096, 0), peer.Channel.Handle),
-        ["region that is a file"] = _ => Table(Region(0x1000, 4096, 0),
-            File.OpenHandle(typeof(VhostHostileTests).Assembly.Location)),
-        ["regions that overlap"] = peer => new(VhostRequest.SetMemTable, [2, 0, 0, 0, 0, 0, 0, 0,
-            .. Region(0x1000, 8192, 0), .. Region(0x2000, 4096, 0)], peer.File, peer.File),
+        ["table without files"] = peer => peer.MemoryTable() with { Files = [] },
+        ["region beyond its file"] = peer => Table(peer, Region(1 << 30)),
+        ["region of nothing"] = peer => Table(peer, Region(0)),
+        ["region that goes round"] = peer => Table(peer, Region() with { GuestAddress = ulong.MaxValue - 100 }),
+        ["region that goes round for the peer"] = peer =>
+            Table(peer, Region() with { UserAddress = ulong.MaxValue - 100 }),
+        ["region at the end of all"] = peer => Table(peer, Region() with { FileOffset = ulong.MaxValue - 100 }),
+        ["region that is no memory"] = peer => peer.MemoryTable((Region(), peer.Channel.Handle)),
+        ["region that is a file"] = peer => peer.MemoryTable((Region(),
+            File.OpenHandle(typeof(VhostHostileTests).Assembly.Location))),
+        ["regions that are the same"] = peer => Table(peer, Region() with { GuestAddress = VhostPeer.BuffersAt }),
+        ["region that ends in another"] = peer =>
+            Table(peer, Region(8192) with { GuestAddress = VhostPeer.BuffersAt - 4096 }),
+        ["region that begins in another"] = peer => Table(peer,
+            Region(8192) with { GuestAddress = VhostPeer.BuffersAt + VhostPeer.BuffersBytes - 4096 }),
+        ["region around another"] = peer => Table(peer, Region(VhostPeer.BuffersBytes + 8192) with
+            { GuestAddress = VhostPeer.BuffersAt - 4096 }),
         ["in-flight memory too small"] = peer => Inflight(peer, 2048, 4096, 2, 64),
         ["in-flight memory beyond its file"] = peer => Inflight(peer, 1 << 30, 4096, 2, 64),
         ["in-flight memory for more rings"] = peer => Inflight(peer, 16384, 4096, 3, 64),
@@ -91,7 +98,7 @@ public sealed unsafe class VhostHostileTests : IDisposable
         AssertServed(port, peer);
         using SafeFileHandle open = Mman.memfd_create("open", Mman.MFD_CLOEXEC);
         Assert.Equal(0, Fcntl.ftruncate(open, 1 << 20));
-        Assert.True(peer.Send(!inflight ? Table(Region(0x1000, 4096, 0), open)
+        Assert.True(peer.Send(!inflight ? peer.MemoryTable((Region(), open))
             : VhostMessage.Of(VhostRequest.SetInflightFd, new VhostInflightDescription
                 { Bytes = 16384, Queues = 2, QueueSize = 64 }, open)));
         Assert.Null(peer.Ask(new(VhostRequest.GetFeatures, [])));
@@ -287,11 +294,11 @@ public sealed unsafe class VhostHostileTests : IDisposable
         index = 1, desc_user_addr = at, avail_user_addr = at, used_user_addr = at,
     });
 
-    private static byte[] Region(ulong guest, ulong bytes, ulong offset) => MemoryMarshal.AsBytes([new VhostRegion
-        { GuestAddress = guest, UserAddress = guest, Bytes = bytes, FileOffset = offset }]).ToArray();
+    private static VhostRegion Region(ulong bytes = 4096) =>
+        new() { GuestAddress = 0x1000, UserAddress = 0x1000, Bytes = bytes };
 
-    private static VhostMessage Table(byte[] region, params SafeFileHandle[] files) =>
-        new(VhostRequest.SetMemTable, [1, 0, 0, 0, 0, 0, 0, 0, .. region], files);
+    /// <summary>All that is right already, so that the rings would still lie in it, and one more.</summary>
+    private static VhostMessage Table(VhostPeer peer, VhostRegion region) => peer.MemoryTable((region, peer.File));
 
     private static VhostMessage Inflight(VhostPeer peer, ulong bytes, ulong offset, ushort queues, ushort size) =>
         VhostMessage.Of(VhostRequest.SetInflightFd, new VhostInflightDescription

@@ -39,7 +39,7 @@ internal sealed unsafe partial class VhostRxQueue
         Outcome outcome = Fill(ref reader, first, (uint)(total - _headerBytes));
         if (outcome != Outcome.Filled)
             return outcome;
-        if ((header.flags != 0 || header.gso_type != 0) && !VnetOffload.TryReceive(header, first, _whole))
+        if (_asks && (header.flags != 0 || header.gso_type != 0) && !VnetOffload.TryReceive(header, first, _whole))
             return Outcome.Bad;
         if (_strip)
             VlanTag.Strip(first);

@@ -17,6 +17,7 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
     private readonly SafeFileHandle? _interrupts, _wake;    // a set of the kick and an eventfd of our own
     private SafeFileHandle? _kick;
     private uint _headerBytes;
+    private bool _asks;       // headers may ask for something
     private bool _armed;
 
     internal VhostRxQueue(VhostPort port, int index, Mempool pool, RxQueueConfig config) : base(port, index, pool)
@@ -96,6 +97,9 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
             Epoll.Remove(_interrupts, _kick);
         _kick = ring == null ? null : kick;
         _headerBytes = VhostPort.HeaderBytes(features);
+        // Without it the driver must ask for nothing (§5.1.6.2.1), and its headers are not looked at: each is a line
+        // that only its own CPU needs then.
+        _asks = VirtioFeatures.Has(features, VirtioNet.VIRTIO_NET_F_CSUM);
         if (ring == null)
             return;
         if (_kick != null && _interrupts != null)
@@ -170,18 +174,19 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
         }
         VhostSlot* slots = ring.Slots;
         uint headerBytes = _headerBytes, least = headerBytes + IfPacket.ETH_HLEN, most = headerBytes + _room;
+        uint before = _asks ? 0 : headerBytes;   // of a packet, what is not read
         ulong bytes = 0, rearm = _rearm;
         int taken = 0, i = 0;
-        Prefetch(slots, mbufs, 0, Math.Min(Ahead, mbufs.Length));
+        Prefetch(slots, mbufs, before, 0, Math.Min(Ahead, mbufs.Length));
         for (; i < mbufs.Length; i++)
         {
             if (i + Ahead < mbufs.Length)
-                Prefetch(slots, mbufs, i + Ahead, i + Ahead + 1);
+                Prefetch(slots, mbufs, before, i + Ahead, i + Ahead + 1);
             VhostSlot* slot = slots + i;
             slot->Written = 0;
             MbufHeader* mbuf = mbufs[i].Header;
             byte* from = slot->Host;
-            if (from == null || slot->Length - least > most - least || *(ushort*)from != 0 || _strip)
+            if (from == null || slot->Length - least > most - least || _strip || (_asks && *(ushort*)from != 0))
             {
                 Outcome outcome = TakeOdd(ring, slot, mbuf);
                 if (outcome == Outcome.Stopped)
@@ -214,13 +219,13 @@ internal sealed unsafe partial class VhostRxQueue : RxQueue
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(VhostSlot* slots, ReadOnlySpan<Mbuf> mbufs, int from, int to)
+    private static void Prefetch(VhostSlot* slots, ReadOnlySpan<Mbuf> mbufs, uint before, int from, int to)
     {
         if (!System.Runtime.Intrinsics.X86.Sse.IsSupported)
             return;
         for (int i = from; i < to; i++)
         {
-            System.Runtime.Intrinsics.X86.Sse.Prefetch0(slots[i].Host);
+            System.Runtime.Intrinsics.X86.Sse.Prefetch0(slots[i].Host + before);
             System.Runtime.Intrinsics.X86.Sse.Prefetch0((byte*)mbufs[i].Header + sizeof(MbufHeader)
                 + Mbuf.DefaultHeadroom);
         }

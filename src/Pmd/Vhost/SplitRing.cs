@@ -11,7 +11,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
     private readonly ushort* _usedFlags, _usedIndex, _availEvent;
     private readonly ulong* _usedRing;      // vring_used_elem as one word: id below, len above
     private readonly SplitInflight? _inflight;
-    private ushort _last;                   // next to take from the available ring
+    private ushort _last, _seen;            // next to take from the available ring; its index when last looked at
     private ushort _used, _told;            // used index; what it was when the driver was last told
     private int _again;                     // of the buffers fetched, those that were in flight before
 
@@ -33,6 +33,7 @@ internal sealed unsafe class SplitVhostRing : VhostRing
             _inflight = new SplitInflight(setup.Inflight, setup.Size, setup.Features, _used);
             _last += (ushort)_inflight.AgainCount;
         }
+        _seen = _last;
         AskForKick(false);
     }
 
@@ -58,7 +59,10 @@ internal sealed unsafe class SplitVhostRing : VhostRing
         int again = _again = 0;
         if (_inflight is { AgainCount: > 0 } inflight)
             again = _again = inflight.Again(slots, most);
-        uint ready = (ushort)(Volatile.Read(ref *_availIndex) - _last);   // U0
+        // The driver's line is looked at only where what was seen there before is not enough.
+        if ((ushort)(_seen - _last) < (uint)(most - again))
+            _seen = Volatile.Read(ref *_availIndex);   // U0
+        uint ready = (ushort)(_seen - _last);
         if (ready > (uint)Size)
         {
             Break(VhostFault.AvailIndex);

@@ -11,8 +11,9 @@ namespace Dataplane.Pmd;
 /// <remarks>
 /// Where the mbufs have room to spare, the header is put at the start of a cache line and the frame behind it, 12 bytes
 /// later than usual: one line less for the device to write, and for <see cref="VirtioTxQueue"/>, which puts its header
-/// at the same place. Where nothing was negotiated that needs the header (offloads, merged buffers, hashes), it is
-/// not read.
+/// at the same place. Not so before another process, which leaves a header as it is that says already what it would
+/// write: then the frame has its lines to itself, and the header's moves no more. Where nothing was negotiated that
+/// needs the header (offloads, merged buffers, hashes), it is not read.
 /// </remarks>
 internal sealed unsafe partial class VirtioRxQueue : RxQueue
 {
@@ -95,7 +96,8 @@ internal sealed unsafe partial class VirtioRxQueue : RxQueue
         _plain = !_merge && !_checksum && !_whole && !_hash && !_strip;
         _headerBytes = VirtioPort.HeaderBytes(device);
         int room = Pool.DataRoomBytes - Mbuf.DefaultHeadroom;
-        bool shift = _merge || room - (int)_headerBytes >= mtu + Port.FrameOverheadBytes;
+        bool shift = _merge || (!_transport.LeavesHeaders
+            && room - (int)_headerBytes >= mtu + Port.FrameOverheadBytes);
         _dataOffset = (uint)Mbuf.DefaultHeadroom + (shift ? _headerBytes : 0);
         _bufferBytes = (uint)Pool.DataRoomBytes - _dataOffset + _headerBytes;
         _rearm = _dataOffset | 1ul << 16 | 1ul << 32 | (ulong)Port.Id << 48;

@@ -67,9 +67,7 @@ internal sealed unsafe partial class VirtioPort
         RxOffloads rx = Config.RxOffloads;
         ulong wanted = VirtioFeatures.Of(VirtioConfig.VIRTIO_F_VERSION_1, VirtioConfig.VIRTIO_F_ACCESS_PLATFORM,
             VirtioConfig.VIRTIO_F_ORDER_PLATFORM, VirtioConfig.VIRTIO_F_NOTIFICATION_DATA,
-            VirtioNet.VIRTIO_NET_F_MAC, VirtioNet.VIRTIO_NET_F_STATUS, VirtioNet.VIRTIO_NET_F_SPEED_DUPLEX,
-            VirtioNet.VIRTIO_NET_F_CSUM, VirtioNet.VIRTIO_NET_F_HOST_TSO4, VirtioNet.VIRTIO_NET_F_HOST_TSO6,
-            VirtioNet.VIRTIO_NET_F_HOST_ECN, VirtioNet.VIRTIO_NET_F_HOST_USO);
+            VirtioNet.VIRTIO_NET_F_MAC, VirtioNet.VIRTIO_NET_F_STATUS, VirtioNet.VIRTIO_NET_F_SPEED_DUPLEX);
         void Add(bool when, params ReadOnlySpan<int> bits) => wanted |= when ? VirtioFeatures.Of(bits) : 0;
         Add(_options.Packed, VirtioConfig.VIRTIO_F_RING_PACKED);
         Add(_options.InOrder, VirtioConfig.VIRTIO_F_IN_ORDER);
@@ -79,7 +77,13 @@ internal sealed unsafe partial class VirtioPort
         Add(_device.Offers(VirtioNet.VIRTIO_NET_F_CTRL_VQ), VirtioNet.VIRTIO_NET_F_CTRL_VQ,
             VirtioNet.VIRTIO_NET_F_CTRL_RX, VirtioNet.VIRTIO_NET_F_CTRL_MAC_ADDR, VirtioNet.VIRTIO_NET_F_MQ,
             VirtioNet.VIRTIO_NET_F_RSS);
-        // What makes receiving dearer is taken only where it was asked for: without these no header is read.
+        // What makes packets dearer is taken only where it was asked for: without these no header is read, here in
+        // receiving, at the device in what is sent.
+        TxOffloads tx = Config.TxOffloads, cut = tx & (TxOffloads.TcpTso | TxOffloads.UdpTso);
+        Add(cut != 0 || (tx & (TxOffloads.UdpChecksum | TxOffloads.TcpChecksum)) != 0, VirtioNet.VIRTIO_NET_F_CSUM);
+        Add((cut & TxOffloads.TcpTso) != 0, VirtioNet.VIRTIO_NET_F_HOST_TSO4, VirtioNet.VIRTIO_NET_F_HOST_TSO6,
+            VirtioNet.VIRTIO_NET_F_HOST_ECN);
+        Add((cut & TxOffloads.UdpTso) != 0, VirtioNet.VIRTIO_NET_F_HOST_USO);
         bool lro = (rx & RxOffloads.TcpLro) != 0;
         Add((rx & RxOffloads.VlanFilter) != 0, VirtioNet.VIRTIO_NET_F_CTRL_VLAN);
         Add((rx & RxOffloads.RssHash) != 0, VirtioNet.VIRTIO_NET_F_HASH_REPORT);

@@ -15,6 +15,9 @@ internal abstract unsafe class VirtioTransport : IDisposable
     /// ones.</summary>
     internal abstract bool NeedsAccessPlatform { get; }
 
+    /// <summary>The device does not write a header that says already what it would write.</summary>
+    internal virtual bool LeavesHeaders => false;
+
     /// <summary>Where the device finds a byte.</summary>
     internal abstract ulong ToIova(void* pointer);
 

@@ -125,7 +125,8 @@ internal abstract unsafe class Virtqueue : IDisposable
 
     /// <summary>Takes buffers the device has used.</summary>
     /// <param name="cookies">Filled with what they were added with.</param>
-    /// <param name="lengths">As many; filled with the bytes the device says it wrote: believe nothing.</param>
+    /// <param name="lengths">As many; filled with the bytes the device says it wrote: believe nothing. Empty where
+    /// nobody asks.</param>
     /// <returns>How many.</returns>
     internal abstract int Take(Span<nint> cookies, Span<uint> lengths);
 

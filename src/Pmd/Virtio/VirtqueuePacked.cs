@@ -108,6 +108,7 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
         nint* table = Cookies;
         ushort* freeIds = FreeIds;
         uint mask = Mask, at = _lastUsed, tail = FreeTail, flags = _usedFlags;
+        bool wanted = !lengths.IsEmpty;
         int taken = 0;
         while (taken < cookies.Length)
         {
@@ -122,7 +123,8 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
                 break;
             }
             Unsafe.Add(ref cookie, taken) = table[id];
-            Unsafe.Add(ref length, taken) = (uint)word;
+            if (wanted)
+                Unsafe.Add(ref length, taken) = (uint)word;
             table[id] = 0;
             freeIds[tail++ & mask] = (ushort)id;
             taken++;
@@ -313,7 +315,9 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
                 break;
             }
             cookies[taken] = Cookies[next];
-            lengths[taken++] = next == id ? _batchLength : WholeLength;
+            if (!lengths.IsEmpty)
+                lengths[taken] = next == id ? _batchLength : WholeLength;
+            taken++;
             if (next == id)
                 _batchEnd = NoBatch;
             Free(next);

@@ -15,6 +15,7 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
     private readonly ulong* _usedRing;     // vring_used_elem as one word: id below, len above
     private readonly ushort* _next;        // chains, as the driver remembers them
     private ushort _available, _published, _told, _lastUsed;
+    private ushort _seen;                  // the used index when it was last looked at
     private ushort _batch;                 // most that a batch under way can still have, 0 for none
     private ulong _batchElement;           // what it ends with
 
@@ -50,7 +51,13 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
     /// <inheritdoc/>
     internal override int Take(Span<nint> cookies, Span<uint> lengths)
     {
-        uint ready = (ushort)(Volatile.Read(ref *_usedIndex) - _lastUsed);   // V1
+        // The device's line is looked at only where what was seen there before is not enough.
+        uint ready = (ushort)(_seen - _lastUsed);
+        if (ready < (uint)cookies.Length)
+        {
+            _seen = Volatile.Read(ref *_usedIndex);   // V1
+            ready = (ushort)(_seen - _lastUsed);
+        }
         if (ready == 0 || Fault != VirtqueueFault.None)
             return 0;
         if (ready > InFlight)
@@ -59,10 +66,13 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
             return 0;
         }
         int most = (int)Math.Min(ready, (uint)cookies.Length);
+        if (InOrder && lengths.IsEmpty)
+            return TakeNext(cookies[..most]);
         if (Chained != 0 || InOrder)
             return TakeWithCare(cookies[..most], lengths);
         ref nint cookie = ref MemoryMarshal.GetReference(cookies);
         ref uint length = ref MemoryMarshal.GetReference(lengths);
+        bool wanted = !lengths.IsEmpty;
         nint* table = Cookies;
         ushort* freeIds = FreeIds;
         ulong* used = _usedRing;
@@ -78,7 +88,8 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
                 break;
             }
             Unsafe.Add(ref cookie, taken) = table[id];
-            Unsafe.Add(ref length, taken) = (uint)(element >> 32);
+            if (wanted)
+                Unsafe.Add(ref length, taken) = (uint)(element >> 32);
             table[id] = 0;
             freeIds[(tail + (uint)taken) & mask] = (ushort)id;
         }
@@ -248,12 +259,44 @@ internal sealed unsafe class SplitVirtqueue : Virtqueue
                 break;
             }
             cookies[taken] = Cookies[next];
-            lengths[taken++] = next == id ? (uint)(element >> 32) : WholeLength;
+            if (!lengths.IsEmpty)
+                lengths[taken] = next == id ? (uint)(element >> 32) : WholeLength;
+            taken++;
             _batch = next == id ? (ushort)0 : _batch;
             Free(next);
             _lastUsed++;
         }
         return taken;
+    }
+
+    /// <summary>Takes buffers in the order they were added, whose number says all: the elements, which another CPU
+    /// wrote, are not read. Not between calls of the one above, which remembers a batch.</summary>
+    private int TakeNext(Span<nint> cookies)
+    {
+        nint* table = Cookies;
+        ushort* freeIds = FreeIds;
+        uint mask = Mask, tail = FreeTail, count = (uint)cookies.Length;
+        _lastUsed += (ushort)count;
+        if (Chained == 0)
+        {
+            FreeTail = tail + count;      // the ids are in their places already
+            FreeSlots += count;
+            InFlight -= count;
+            foreach (ref nint cookie in cookies)
+            {
+                ref nint place = ref table[freeIds[tail++ & mask]];
+                cookie = place;
+                place = 0;
+            }
+            return (int)count;
+        }
+        foreach (ref nint cookie in cookies)
+        {
+            uint id = freeIds[FreeTail & mask];
+            cookie = table[id];
+            Free(id);
+        }
+        return cookies.Length;
     }
 
     private void Free(uint id)
