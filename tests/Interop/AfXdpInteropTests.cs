@@ -33,7 +33,7 @@ public sealed class AfXdpInteropTests
                 echo.Step(64);
         echo.Finish();
         TestContext.Current.SendDiagnosticMessage($"af_xdp {mode}, {seconds} s: {echo.Sent} packets there and back, "
-            + "none lost, none out of order");
+            + $"none lost, none out of order; stood {echo.Stood}");
     }
 
     /// <summary>Frames in a window, so that nobody's queue runs over, and what comes back held against them.</summary>
@@ -45,6 +45,7 @@ public sealed class AfXdpInteropTests
         private readonly PortRig _rig;
         private readonly TestpmdProcess _testpmd;
         private readonly Port _port;
+        private readonly string _links;
         private readonly Mbuf[] _out = new Mbuf[32], _in = new Mbuf[64];
         private readonly int[] _lengths = new int[2 * Window];   // of those on their way and those still to be sent
         private int _waiting;
@@ -54,12 +55,16 @@ public sealed class AfXdpInteropTests
         {
             Host.Require("dpdk-testpmd", "stdbuf");
             (string ours, string theirs) = _lab.AddVeth("i");
+            _links = $"ip -s -s link show {ours}; ip -s -s link show {theirs}; ethtool -S {theirs}; "
+                + "cat /proc/net/softnet_stat";
             _rig = new PortRig();
             _port = _rig.Start($"net_af_xdp0,iface={ours},mode={mode}");
             _testpmd = new TestpmdProcess($"net_af_xdp0,iface={theirs}", "io");
         }
 
         internal long Sent { get; private set; }
+
+        internal long Stood { get; private set; }
 
         /// <summary>One more frame, and whatever has come back.</summary>
         internal void Step(int length)
@@ -107,10 +112,15 @@ public sealed class AfXdpInteropTests
             {
                 long before = _received;
                 Receive();
+                if (clock.Elapsed.TotalSeconds > 5 && _received == before)
+                {
+                    Stood++;
+                    _port.TxQueues[0].ReclaimTx();   // as an idle sender does: what the kernel had no room for goes now
+                }
                 if (_received != before)
                     clock.Restart();
                 Assert.True(clock.Elapsed.TotalSeconds < 60, $"{Sent - _received} of {Sent} packets do not come back; "
-                    + $"{_port.GetStats()}");
+                    + $"{_port.GetStats()}\n{string.Join(' ', _port.GetXstats())}\n{Host.TryRun("sh", "-c", _links)}");
             }
         }
 

@@ -9,7 +9,7 @@ public class AfXdpTests
 {
     [Theory]
     [InlineData("mode=drv", "native, copy, busy poll")]
-    [InlineData("mode=skb,busy_budget=0", "generic, copy")]
+    [InlineData("mode=skb", "generic, copy")]
     [InlineData("mode=auto,attach=netlink,busy_budget=0", "native, copy")]
     public void AfXdp_FramesOfAllLengths_ArriveAsSentAndTheModeIsTold(string arguments, string mode)
     {
@@ -23,6 +23,52 @@ public class AfXdpTests
         Assert.Equal(mode, right.Info.Mode);
         Assert.Equal(mode, right.RxQueues[0].BurstMode);
         Assert.Equal(0ul, Xstat(left, "xdp_tx0_copied"));
+    }
+
+    [Fact]
+    public void AfXdp_Started_PutsInterruptsOffUntilItStops()
+    {
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out Port right);
+        byte[][] sent = [.. Enumerable.Range(0, 500).Select(i => Frames.Numbered(i, 60 + i))];
+        Assert.Equal(("2", "50000"), Delay(right));
+        Assert.Equal(sent, PortRig.Exchange(left.TxQueues[0], right.RxQueues, [.. sent.Select(f => rig.Packet(f))]));
+        Assert.NotEqual(0ul, Xstat(right, "xdp_rx0_wakeups"));
+        right.Stop();
+        Assert.Equal(("0", "0"), Delay(right));
+        right.Start();
+        Assert.Equal(("2", "50000"), Delay(right));
+        SetDelay(right, "1", "7000");   // somebody else's from now on
+        right.Stop();
+        Assert.Equal(("1", "7000"), Delay(right));
+        right.Start();
+        right.Stop();
+        Assert.Equal(("1", "7000"), Delay(right));
+    }
+
+    [Theory]
+    [InlineData("mode=skb", false, 1)]
+    [InlineData("busy_budget=0", false, 1)]
+    [InlineData("queue_count=1", false, 2)]
+    [InlineData("mode=drv", true, 1)]
+    public void AfXdp_NotPolledAlone_LeavesInterruptsAsTheyAre(string arguments, bool interrupts, int queues)
+    {
+        Host.Require();
+        using var lab = new NetLab();
+        (string a, _) = lab.AddVeth(queues: queues);
+        using var rig = new PortRig();
+        Port port = rig.Start($"net_af_xdp0,iface={a},{arguments}", new PortConfig { RxInterrupts = interrupts });
+        Assert.Equal(("0", "0"), Delay(port));
+    }
+
+    [Fact]
+    public void AfXdp_JustSent_DoesNotCallToPollAgain()
+    {
+        using PortRig rig = PortRig.OverVeth("net_af_xdp", out Port left, out _);
+        var burst = new Mbuf[1];
+        ulong before = Xstat(left, "xdp_rx0_wakeups");
+        PortRig.SendAll(left.TxQueues[0], [rig.Packet(Frames.Numbered(1, 100))]);
+        Assert.Equal((0, before), (left.RxQueues[0].RxBurst(burst), Xstat(left, "xdp_rx0_wakeups")));
+        Assert.Equal((0, before + 1), (left.RxQueues[0].RxBurst(burst), Xstat(left, "xdp_rx0_wakeups")));
     }
 
     [Fact]
@@ -294,6 +340,18 @@ public class AfXdpTests
     internal static void AssertNoProgram(string link) => Assert.True(
         SpinWait.SpinUntil(() => !Show(link).TryGetProperty("xdp", out _), TimeSpan.FromSeconds(60)),
         $"{link} still has an XDP program");
+
+    private static string DelayFile(Port port, string name) => $"/sys/class/net/{port.Info.InterfaceName}/{name}";
+
+    private static (string Count, string Ns) Delay(Port port) =>
+        (File.ReadAllText(DelayFile(port, "napi_defer_hard_irqs")).Trim(),
+        File.ReadAllText(DelayFile(port, "gro_flush_timeout")).Trim());
+
+    private static void SetDelay(Port port, string count, string ns)
+    {
+        File.WriteAllText(DelayFile(port, "napi_defer_hard_irqs"), count);
+        File.WriteAllText(DelayFile(port, "gro_flush_timeout"), ns);
+    }
 
     internal static ulong Xstat(Port port, string name) => port.GetXstats().Single(xstat => xstat.Name == name).Value;
 

@@ -8,9 +8,13 @@ internal sealed partial class AfXdpPort
 {
     private XdpSocket?[] _sockets = [];
     private Mempool? _ownPool;   // for a port that only sends
+    private InterruptDelay? _delay;
 
     /// <summary>Any of its queues' drivers writes to mbufs itself.</summary>
     private bool IsZeroCopy => Array.Exists(_sockets, socket => socket is { IsZeroCopy: true });
+
+    /// <summary>In the general path a socket belongs to no queue that could be polled.</summary>
+    private bool WantsBusyPoll => Options.BusyBudget != 0 && Program.IsGeneric != true;
 
     /// <inheritdoc/>
     protected override void OnStart()
@@ -38,6 +42,10 @@ internal sealed partial class AfXdpPort
                         + "kernel.unprivileged_bpf_disabled" : null, errno: native.Errno);
             throw;
         }
+        // Who shares the interface with the kernel, or sleeps, has use for its interrupts.
+        if (_sockets[0]!.BusyPolls && !Config.RxInterrupts && Options.StartQueue == 0
+            && RxQueues.Count == CountQueues())
+            _delay = InterruptDelay.TryBegin(Netdev);
         string mode = Describe(Program, _sockets[0]);
         if (mode == _info.Mode)
             return;
@@ -78,7 +86,7 @@ internal sealed partial class AfXdpPort
             : Mtu + FrameOverheadBytes > umem.RoomBytes ? XdpFragments.Needed : XdpFragments.Wanted;
         rx?.Open(socket, avoidSplits: !copy);
         socket.Bind(Options.StartQueue + index, copy, fragments, shared);
-        if (Options.BusyBudget != 0)
+        if (WantsBusyPoll)
             socket.TryBusyPoll(Options.BusyBudget);
         rx?.Begin();
         tx?.Open(socket);
@@ -107,6 +115,8 @@ internal sealed partial class AfXdpPort
 
     private void CloseSockets()
     {
+        _delay?.Dispose();
+        _delay = null;
         foreach (XdpSocket? socket in _sockets)
             socket?.Dispose();
         _sockets = [];
@@ -137,7 +147,7 @@ internal sealed partial class AfXdpPort
     private void Report()
     {
         LogStarted(_log, Name, Options.Interface, _info.Mode!, _sockets.Length);
-        if (Options.BusyBudget != 0 && _sockets[0] is { BusyPolls: false })
+        if (WantsBusyPoll && _sockets[0] is { BusyPolls: false })
             LogNoBusyPoll(_log, Name);
         int there = CountQueues();
         if (RxQueues.Count > 0 && Options.StartQueue + RxQueues.Count < there)

@@ -91,7 +91,7 @@ internal sealed unsafe class AfXdpRxQueue : RxQueue
         {
             if (_most - _given >= Batch)
                 Refill();
-            if (!_busyPolls && !_fill.NeedsWakeup)
+            if (_busyPolls ? HasPolled() : !_fill.NeedsWakeup)
                 return 0;
             Wakeups++;
             _ = Socket.recv(_fd, null, 0, Socket.MSG_DONTWAIT);
@@ -186,6 +186,14 @@ internal sealed unsafe class AfXdpRxQueue : RxQueue
         Stats->Errors++;
         new Mbuf(whole).Free();
         return null;
+    }
+
+    /// <summary>A burst was sent since the last look: the kernel has polled by that, a moment ago.</summary>
+    private bool HasPolled()
+    {
+        bool polled = _socket!.HasPolled;
+        _socket.HasPolled = false;
+        return polled;
     }
 
     /// <summary>Gives mbufs to the kernel until it has all it may have, or the pool has none.</summary>

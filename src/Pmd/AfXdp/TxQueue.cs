@@ -180,6 +180,7 @@ internal sealed unsafe class AfXdpTxQueue : TxQueue
         while (untaken != 0 && _ring.NeedsWakeup)
         {
             Wakeups++;
+            _socket!.HasPolled = true;
             if (Socket.send(_fd, null, 0, Socket.MSG_DONTWAIT) < 0)
             {
                 var errno = (Errno)Marshal.GetLastPInvokeError();

@@ -105,6 +105,10 @@ internal sealed unsafe class XdpSocket : IDisposable
     /// <summary>Busy polling is on, and the kernel says so.</summary>
     internal bool BusyPolls { get; private set; }
 
+    /// <summary>The kernel was called to send, and where it busy polls has polled by that. Data path; where two threads
+    /// use the socket, one sees it late.</summary>
+    internal bool HasPolled { get; set; }
+
     /// <summary>A socket of one's own.</summary>
     /// <exception cref="DeviceException">EPERM, EAFNOSUPPORT.</exception>
     internal static SafeFileHandle OpenHandle(string device)
