@@ -20,7 +20,9 @@ internal static class ForwardRun
             throw list.NoPorts("there is no port to forward on", VirtualPorts);
         foreach (Port port in list.Ports)
             port.Events += (lost, what) => StopWhenLost(eal, lost, what);
-        IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]] : list.Ports;
+        // A bond's members are the bond's.
+        IReadOnlyList<Port> forwarded = isDemo ? [list.Ports[1], list.Ports[2]]
+            : [.. list.Ports.Where(port => port.Owner == null)];
         using PortSetup setup = PortSetup.Start(eal, list, forwarded, options);
         using PortSetup? farEnds = isDemo ? PortSetup.Start(eal, list, [list.Ports[0], list.Ports[3]], options,
             "far") : null;

@@ -53,8 +53,9 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
                 : "reported an error it cannot go on after")}: stopping");
             eal.RequestStop();
         };
-    using var bench = new Bench(eal, ports.Ports, options);
-    using IDisposable watched = Watcher.Start(eal, options.Watch, new ThroughputWatch(ports.Ports, options));
+    Port[] used = [.. ports.Ports.Where(port => port.Owner == null)];    // a bond's members are the bond's
+    using var bench = new Bench(eal, used, options);
+    using IDisposable watched = Watcher.Start(eal, options.Watch, new ThroughputWatch(used, options));
     var frames = new List<FrameResult>();
     int collections = GC.CollectionCount(0);
     try
@@ -74,7 +75,7 @@ static int Run(EalOptions ealOptions, ThroughputOptions options)
     bench.Stop();
     var report = new ThroughputReport(DateTime.UtcNow.ToString("yyyy-MM-dd"),
         options.Test.ToString().ToLowerInvariant(), options.Path.ToString().ToLowerInvariant(),
-        [.. ports.Ports.Select(port => port.Name)], options.Burst, options.TrialSeconds, options.LossPercent, frames,
+        [.. used.Select(port => port.Name)], options.Burst, options.TrialSeconds, options.LossPercent, frames,
             GC.CollectionCount(0) - collections, bench.PoolLeaks) { Counters = counters };
     ResultTable.Print(report);
     if (options.JsonPath != null)

@@ -40,6 +40,17 @@ public sealed class ForwardAppTests
         Assert.Contains("every packet accounted for", result.Output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Bond_WithItsMembersOnTheCommandLine_IsForwardedTo()
+    {
+        (AppResult result, JsonElement report) = Forward(Eal(1, "net_null0", "net_null1",
+            "net_bonding0,mode=2,member=net_null0,member=net_null1", "net_null2"));
+        (result, report).AssertAccounted();
+        JsonElement[] ports = [.. report.GetProperty("ports").EnumerateArray()];
+        Assert.Equal(["net_bonding0", "net_null2"], ports.Select(port => port.GetProperty("name").GetString()));
+        Assert.All(ports, port => Assert.InRange(port.Long("txPackets"), 1, long.MaxValue));
+    }
+
     [Theory]
     [InlineData("--forward-mode rxonly in the demo", "--forward-mode", "rxonly")]
     [InlineData("more than one queue", "--rxq", "2")]
