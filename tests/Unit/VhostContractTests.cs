@@ -37,23 +37,27 @@ public abstract class VhostContract : DriverContract
     protected override TimeSpan Patience => TimeSpan.FromMilliseconds(50);
 }
 
-public sealed class VhostSplitContract : VhostContract;
+public sealed class VhostSplitContract : VhostContract
+{
+    protected override string Front => ",in_order=0";
+}
 
 public sealed class VhostPackedContract : VhostContract
 {
-    protected override string Front => ",packed_vq=1";
+    protected override string Front => ",packed_vq=1,in_order=0";
 }
 
 public sealed class VhostSplitFromFrontContract : VhostContract
 {
     protected override bool FrontFirst => true;
+    protected override string Front => ",in_order=0";
     protected override string Back => ",tso=1";
 }
 
 public sealed class VhostPackedFromFrontContract : VhostContract
 {
     protected override bool FrontFirst => true;
-    protected override string Front => ",packed_vq=1";
+    protected override string Front => ",packed_vq=1,in_order=0";
 }
 
 /// <summary>Flags in place of event indexes, chains in place of indirect tables, in order.</summary>

@@ -138,6 +138,7 @@ public sealed unsafe class VirtioHostileTests
         Assert.Equal(1, rig.Tx.TxBurst([rig.Packet(100)]));
         rig.TxModel.Push(77, 1, 0);
         rig.TxModel.Flush();
+        Assert.Equal(0, rig.Tx.ReclaimTx());
         Mbuf second = rig.Packet(100);
         Assert.Equal(0, rig.Tx.TxBurst([second]));
         second.Free();

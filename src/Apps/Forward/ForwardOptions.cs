@@ -89,7 +89,7 @@ internal static class ForwardCommandLine
     private static readonly Option<bool> s_noPromiscuous =
         new("--no-promiscuous") { Description = "Only frames for the port's own addresses." };
     private static readonly Option<bool> s_noOffloads =
-        new("--no-offloads") { Description = "Ask no offload of any port." };
+        new("--no-offloads") { Description = "Ask no offload of any port but fast free, as testpmd." };
     private static readonly Option<bool> s_rxInterrupts = new("--rx-interrupts")
     { Description = "Sleep while no packet comes, until a receive queue's interrupt; poll while they do." };
     private static readonly Option<string[]> s_peers = new("--eth-peer")

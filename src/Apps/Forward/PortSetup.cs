@@ -119,7 +119,7 @@ internal sealed class PortSetup : IDisposable
             Mtu = _options.Mtu,
             RxInterrupts = _options.RxInterrupts,
             RxOffloads = _options.Offloads ? info.RxOffloads & wanted : RxOffloads.None,
-            TxOffloads = _options.Offloads ? info.TxOffloads & (WantedTx | FastFree) : TxOffloads.None,
+            TxOffloads = _options.Offloads ? info.TxOffloads & (WantedTx | FastFree) : info.TxOffloads & FastFree,
         });
         Mempool pool = PoolOf(info.NumaNode);
         for (int queue = 0; queue < _options.RxQueues; queue++)
@@ -163,8 +163,8 @@ internal sealed class PortSetup : IDisposable
 
     /// <summary>What a queue may be promised when every packet is one mbuf of the one pool.</summary>
     private TxOffloads FastFree => Ports.All(port => port.Info.NumaNode == Ports[0].Info.NumaNode
-        && (port.Info.RxOffloads & (RxOffloads.Scatter | RxOffloads.TcpLro)) == 0) ? TxOffloads.FastFree
-        : TxOffloads.None;
+        && (!_options.Offloads || (port.Info.RxOffloads & (RxOffloads.Scatter | RxOffloads.TcpLro)) == 0))
+        ? TxOffloads.FastFree : TxOffloads.None;
 
     private Mempool PoolOf(int node)
     {

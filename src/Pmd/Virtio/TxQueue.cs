@@ -84,8 +84,8 @@ internal sealed unsafe partial class VirtioTxQueue : TxQueue
         Virtqueue? queue = _queue;
         if (queue == null)
             return 0;
-        // What is done is given back at once: the pool hands out again what is still in the CPU's caches.
-        if (queue.InFlightCount != 0)
+        // Only once half of the queue is used up: each look at what is done takes a line from the device's CPU.
+        if (queue.FreeCount < queue.Size / 2 + packets.Length && queue.InFlightCount != 0)
             while (Reclaim(queue, Batch) == Batch) { }
         int taken = 0;
         ulong bytes = 0;
@@ -100,7 +100,11 @@ internal sealed unsafe partial class VirtioTxQueue : TxQueue
             MbufHeader* odd = packets[taken].Header;
             Outcome outcome = SendOdd(queue, odd);
             if (outcome == Outcome.Full)
-                break;
+            {
+                if (ReclaimTx() == 0)
+                    break;
+                continue;
+            }
             if (outcome == Outcome.Sent)
                 bytes += odd->PktLen;
             else

@@ -41,7 +41,7 @@ internal sealed record VirtioUserOptions(string Path, MacAddress Mac, int Queues
     bool Merge, VirtioOptions Virtio)
 {
     internal const string Help = "path=PATH (needed) Unix socket, mac=ADDRESS, queues=N (1), queue_size=N (1024), "
-        + "server=0|1 (0) listen in place of connecting, mrg_rxbuf=0|1 (1), in_order=0|1 (0), packed_vq=0|1 (0), "
+        + "server=0|1 (0) listen in place of connecting, mrg_rxbuf=0|1 (1), in_order=0|1 (1), packed_vq=0|1 (0), "
         + "event_idx=0|1 (1), indirect=0|1 (1), speed=MBIT/S";
 
     internal static VirtioUserOptions Parse(PortContext context)
@@ -52,7 +52,7 @@ internal sealed record VirtioUserOptions(string Path, MacAddress Mac, int Queues
         MacAddress mac = MacAddress.Local(0x75_0000u + context.Id);
         if (args.GetString("mac") is { } text && (!MacAddress.TryParse(text, out mac) || mac.IsMulticast))
             throw new ConfigException($"device '{args.Name}': mac={text} is no unicast address");
-        var virtio = new VirtioOptions(args.GetFlag("packed_vq"), args.GetFlag("in_order"),
+        var virtio = new VirtioOptions(args.GetFlag("packed_vq"), args.GetFlag("in_order", true),
             args.GetFlag("event_idx", true), args.GetFlag("indirect", true),
             (uint)args.GetNumber("speed", 0, 0, int.MaxValue));
         var options = new VirtioUserOptions(path, mac, (int)args.GetNumber("queues", 1, 1, Port.MaxQueues),

@@ -84,14 +84,21 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
     internal override int CountUsed(int most)
     {
         int count = 0;
-        uint at = _lastUsed;
+        uint at = _lastUsed, free = FreeTail, end = _batchEnd == NoBatch ? NoBatch : _batchEnd & Mask;
         ushort flags = _usedFlags;
         for (; count < most && count < InFlight; count++)
         {
-            ulong word = Volatile.Read(ref Word(at));   // V1
-            if (((uint)(word >> FlagsShift) & (Avail | Used)) != flags)
-                break;
-            Step(ref at, ref flags, Math.Max(1u, Counts[(uint)(word >> IdShift) & Mask]), Avail | Used);
+            if (end == NoBatch)
+            {
+                ulong word = Volatile.Read(ref Word(at));   // V1
+                if (((uint)(word >> FlagsShift) & (Avail | Used)) != flags)
+                    break;
+                end = (uint)(word >> IdShift) & Mask;
+            }
+            uint id = InOrder ? FreeIds[free++ & Mask] : end;
+            Step(ref at, ref flags, Math.Max(1u, Counts[id]), Avail | Used);
+            if (id == end)
+                end = NoBatch;
         }
         return count;
     }
