@@ -184,6 +184,28 @@ public sealed class CaptureTests : IDisposable
             second.Read(new CaptureList(), ulong.MaxValue - 1)));
     }
 
+    /// <summary>What a capture puts on the data path was compiled when it was attached, for packets in segments
+    /// too.</summary>
+    [Fact]
+    public void FirstBurst_OfACapture_CompilesNothingOnTheLcore()
+    {
+        Mbuf[] packets = [.. Enumerable.Range(0, 8).Select(i => _rig.Make(CaptureRig.Frame(7, 100 + i, _random), 20))];
+        (TxQueue tx, RxQueue rx) = (_rig.Port.TxQueues[0], _rig.Port.RxQueues[0]);
+        using ControlConnection connection = _rig.Connect();
+        using (_rig.Attach(connection, CaptureRig.Request(queue: 1)))   // of other queues: callbacks are called
+            Assert.Equal(16, tx.TxBurst(packets) + rx.RxBurst(packets));
+        using ControlConnection second = _rig.Connect();
+        using CaptureReader reader = _rig.Attach(second, null, new() { code = BPF_LD | BPF_B | BPF_ABS, k = 60 },
+            new() { code = BPF_RET | BPF_K, k = 128 });
+        long before = System.Runtime.JitInfo.GetCompiledMethodCount(currentThread: true);
+        int moved = tx.TxBurst(packets) + rx.RxBurst(packets);
+        Assert.Equal(before, System.Runtime.JitInfo.GetCompiledMethodCount(currentThread: true));
+        Assert.Equal(16, moved);
+        var sink = new CountingSink();
+        Assert.Equal(16, reader.Read(sink, ulong.MaxValue - 1));
+        Mbuf.FreeBulk(packets);
+    }
+
     [Fact]
     public void Attached_OnTheDataPath_AllocatesNothing()
     {

@@ -202,7 +202,7 @@ internal sealed class PortSetup : IDisposable
     }
 
     private MacAddress NextHop(int port) =>
-        _options.Peers.TryGetValue(port, out MacAddress mac) ? mac : MacAddress.Local((uint)port);
+        _options.Peers.TryGetValue(Ports[port].Id, out MacAddress mac) ? mac : MacAddress.Local((uint)port);
 
     private ForwardStream MakeStream(int portIndex, int queue)
     {

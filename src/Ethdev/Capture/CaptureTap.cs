@@ -50,8 +50,13 @@ internal sealed unsafe class CaptureTap : IDisposable
             _start = ring.Head;
             ulong now = 0;
             uint lost = _lost;
-            for (int from = 0; from < packets.Length && _overflow == int.MaxValue; from += MostOfABurst)
+            int from = 0;
+            do      // once for no packets too: then all of it is compiled
+            {
                 Take(ring, packets.Slice(from, Math.Min(MostOfABurst, packets.Length - from)), from, ref now, ref lost);
+                from += MostOfABurst;
+            }
+            while (from < packets.Length && _overflow == int.MaxValue);
         }
         _hold.Leave();
     }

@@ -63,7 +63,10 @@ internal sealed unsafe partial class FilterCompiler
         method.InitLocals = false;
         new FilterCompiler(program, method.GetILGenerator()).PutAll();
         MethodInfo made = type.CreateType().GetMethod(method.Name)!;
-        RuntimeHelpers.PrepareMethod(made.MethodHandle);    // the runtime compiles it now, and not on an lcore
+        // The runtime compiles it now, and not on an lcore; what it calls too.
+        RuntimeHelpers.PrepareMethod(made.MethodHandle);
+        RuntimeHelpers.PrepareMethod(typeof(PacketFilter).GetMethod(nameof(PacketFilter.FillWindow),
+            BindingFlags.Static | BindingFlags.NonPublic)!.MethodHandle);
         return made;
     }
 

@@ -29,7 +29,7 @@ internal sealed class InterruptDelay : IDisposable
         string folder = $"/sys/class/net/{netdev.Name}/";
         // It may show another namespace, with an interface of that name.
         if (Read(folder + "ifindex") != netdev.Index.ToString(CultureInfo.InvariantCulture)
-            || !MacAddress.TryParse(Read(folder + "address"), out MacAddress mac) || mac != netdev.GetMac())
+            || !MacAddress.TryParse(Read(folder + "address"), out MacAddress mac) || !IsOf(netdev, mac))
             return null;
         var delay = new InterruptDelay(folder);
         if (Read(delay._emptyPolls) != "0" || Read(delay._patience) != "0" || !TryWrite(delay._patience, PatienceNs))
@@ -47,6 +47,18 @@ internal sealed class InterruptDelay : IDisposable
             _ = TryWrite(_emptyPolls, 0);
         if (Read(_patience) == PatienceNs.ToString(CultureInfo.InvariantCulture))
             _ = TryWrite(_patience, 0);
+    }
+
+    private static bool IsOf(KernelInterface netdev, MacAddress mac)
+    {
+        try
+        {
+            return mac == netdev.GetMac();
+        }
+        catch (DeviceException)
+        {
+            return false;       // renamed or gone since
+        }
     }
 
     private static string? Read(string file)

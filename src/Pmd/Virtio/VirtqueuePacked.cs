@@ -51,26 +51,15 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
     {
         get
         {
-            uint at, from, free;
+            uint at, from, batch;
             ushort flags;
             do
             {
-                (at, flags, free) = (from = Volatile.Read(ref _lastUsed), Volatile.Read(ref _usedFlags), FreeTail);
-                for (int steps = 0; steps < Size; steps++)
-                {
-                    ulong word = Volatile.Read(ref Word(at));   // V1
-                    if (((uint)(word >> FlagsShift) & (Avail | Used)) != flags)
-                        break;
-                    uint id = (uint)(word >> IdShift) & Mask, next;
-                    do
-                    {
-                        next = InOrder ? FreeIds[free++ & Mask] : id;
-                        Step(ref at, ref flags, Math.Max(1u, Counts[next]), Avail | Used);
-                    }
-                    while (next != id && ++steps < Size);
-                }
+                (at, flags) = (from = Volatile.Read(ref _lastUsed), Volatile.Read(ref _usedFlags));
+                batch = Volatile.Read(ref _batchEnd);
+                SkipUsed(ref at, ref flags, batch, Size);
             }
-            while (Volatile.Read(ref _lastUsed) != from);
+            while (Volatile.Read(ref _lastUsed) != from || Volatile.Read(ref _batchEnd) != batch);
             uint position = at | ((flags & Used) != 0 ? 1u << VirtioRing.VRING_PACKED_EVENT_F_WRAP_CTR : 0);
             return position | position << 16;
         }
@@ -83,10 +72,19 @@ internal sealed unsafe class PackedVirtqueue : Virtqueue
     /// <inheritdoc/>
     internal override int CountUsed(int most)
     {
-        int count = 0;
-        uint at = _lastUsed, free = FreeTail, end = _batchEnd == NoBatch ? NoBatch : _batchEnd & Mask;
+        uint at = _lastUsed;
         ushort flags = _usedFlags;
-        for (; count < most && count < InFlight; count++)
+        return SkipUsed(ref at, ref flags, _batchEnd, Math.Min(most, (int)InFlight));
+    }
+
+    /// <summary>Walks over buffers that are used and not taken, those of a batch whose first descriptor alone says so
+    /// too.</summary>
+    /// <returns>How many.</returns>
+    private int SkipUsed(ref uint at, ref ushort flags, uint batchEnd, int most)
+    {
+        int count = 0;
+        uint free = FreeTail, end = batchEnd == NoBatch ? NoBatch : batchEnd & Mask;
+        for (; count < most; count++)
         {
             if (end == NoBatch)
             {
