@@ -76,22 +76,12 @@ internal sealed unsafe partial class FilterCompiler
         int width = Width(one);
         switch (one.code & 0xe0)
         {
-            case BPF_IMM:
-                PutConstant(one.k);
-                break;
-            case BPF_LEN:
-                _il.Emit(OpCodes.Ldloc, _wireLength);
-                break;
-            case BPF_MEM:
-                _il.Emit(OpCodes.Ldloc, Scratch(one.k));
+            case BPF_IMM or BPF_LEN or BPF_MEM:
+                PutPlain(one);
                 break;
             case BPF_ABS:
                 PutCheck(one.k + (uint)width, ref proven);
-                _il.Emit(OpCodes.Ldloc, _data);
-                PutConstant(one.k);
-                _il.Emit(OpCodes.Conv_U);
-                _il.Emit(OpCodes.Add);
-                PutRead(width);
+                PutReadAt(one.k, width);
                 break;
             default:
                 PutSum(one.k + (ulong)width);       // 64 bits: x + k + width does not wrap
@@ -107,26 +97,25 @@ internal sealed unsafe partial class FilterCompiler
         }
     }
 
+    /// <summary>A load into either register that does not look at the packet.</summary>
+    private void PutPlain(sock_filter one)
+    {
+        if ((one.code & 0xe0) == BPF_IMM)
+            PutConstant(one.k);
+        else
+            _il.Emit(OpCodes.Ldloc, (one.code & 0xe0) == BPF_LEN ? _wireLength : Scratch(one.k));
+    }
+
     private void PutLoadIndex(sock_filter one, ref uint proven)
     {
         switch (one.code & 0xe0)
         {
-            case BPF_IMM:
-                PutConstant(one.k);
-                break;
-            case BPF_LEN:
-                _il.Emit(OpCodes.Ldloc, _wireLength);
-                break;
-            case BPF_MEM:
-                _il.Emit(OpCodes.Ldloc, Scratch(one.k));
+            case BPF_IMM or BPF_LEN or BPF_MEM:
+                PutPlain(one);
                 break;
             default:    // BPF_MSH: four times a byte's lower half
                 PutCheck(one.k + 1, ref proven);
-                _il.Emit(OpCodes.Ldloc, _data);
-                PutConstant(one.k);
-                _il.Emit(OpCodes.Conv_U);
-                _il.Emit(OpCodes.Add);
-                PutRead(1);
+                PutReadAt(one.k, 1);
                 PutConstant(0xf);
                 _il.Emit(OpCodes.And);
                 _il.Emit(OpCodes.Ldc_I4_2);
@@ -231,6 +220,16 @@ internal sealed unsafe partial class FilterCompiler
         _il.Emit(OpCodes.Conv_U8);
         _il.Emit(OpCodes.Ldc_I8, (long)constant);
         _il.Emit(OpCodes.Add);
+    }
+
+    /// <summary>Reads at a constant place, which has been checked.</summary>
+    private void PutReadAt(uint place, int width)
+    {
+        _il.Emit(OpCodes.Ldloc, _data);
+        PutConstant(place);
+        _il.Emit(OpCodes.Conv_U);
+        _il.Emit(OpCodes.Add);
+        PutRead(width);
     }
 
     /// <summary>Reads what the address on the stack points to, of the network's byte order.</summary>
