@@ -67,8 +67,8 @@ public sealed class CaptureLifeTests : IDisposable
         Assert.True(made >= 20, $"{made} captures began");
     }
 
-    /// <summary>The same with packets, and with captures that go at any time: none of either is lost, and those that
-    /// end do so in order.</summary>
+    /// <summary>The same with packets, none of which is lost on its way, and with captures that go at any time; one
+    /// begun afterwards has all.</summary>
     [Fact]
     public void CapturesThatComeAndGo_WhileThePortIsConfigured_LoseNothing()
     {
